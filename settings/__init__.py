@@ -1,0 +1,1 @@
+"""The parts of config.py: kinds of values, sections, where values come from, what can be wrong."""

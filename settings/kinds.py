@@ -1,0 +1,183 @@
+"""Kinds of values: what may stand in a setting, checked where it is read. No I/O."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import re2
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from settings.addresses import (
+    DATABASE_SCHEMES,
+    REDIS_SCHEMES,
+    check_database_url,
+    check_http_url,
+    check_redis_url,
+)
+
+ONE_HOUR = 3600
+ONE_DAY = 86_400
+ONE_YEAR = 31_536_000
+MIN_TOKEN_LENGTH = 16
+MAX_TOKENS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Metadata of a field: what may stand in it, for the operator; else it is derived."""
+
+    text: str
+
+
+class EmptyCounts:
+    """Metadata of a field: an empty text is a value, not the absence of one."""
+
+
+def _no_bool(value: Any) -> Any:
+    """``true`` is no number, although Python says so."""
+    if isinstance(value, bool):
+        raise ValueError("true 和 false 不是数字")  # noqa: TRY004 - pydantic turns ValueError only
+    return value
+
+
+def _parse_list(value: Any) -> Any:
+    """An environment variable holds a list as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("不是合法的 JSON 数组") from error
+
+
+def _check_header_value(secret: SecretStr) -> SecretStr:
+    if re.search(r"[^\x20-\x7e]", secret.get_secret_value()):
+        raise ValueError("含有换行、中文或其他不能放进 HTTP 请求头的字符")
+    return secret
+
+
+def split_tokens(secret: SecretStr) -> tuple[str, ...]:
+    """The tokens of a comma-separated secret; empty if there is none."""
+    return tuple(part.strip() for part in secret.get_secret_value().split(",") if part.strip())
+
+
+def _check_tokens(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value():
+        return secret
+    parts = [part.strip() for part in secret.get_secret_value().split(",")]
+    if len(parts) > MAX_TOKENS:
+        raise ValueError("最多两个令牌")
+    for part in parts:
+        if len(part) < MIN_TOKEN_LENGTH:
+            raise ValueError(f"有令牌短于 {MIN_TOKEN_LENGTH} 个字符")
+        if not re.fullmatch(r"[A-Za-z0-9_.~-]+", part):
+            raise ValueError("令牌里有不能放进网址的字符")
+    return secret
+
+
+def _check_database_url(secret: SecretStr) -> SecretStr:
+    check_database_url(secret.get_secret_value())
+    return secret
+
+
+def _check_redis_url(secret: SecretStr) -> SecretStr:
+    check_redis_url(secret.get_secret_value())
+    return secret
+
+
+def _check_pattern(pattern: str) -> str:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"正则无法编译:{text}") from error
+    return pattern
+
+
+def _check_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not word.strip() for word in words):
+        raise ValueError("列表里有空白的词")
+    return words
+
+
+def _check_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("没有这个时区") from error
+    return name
+
+
+TimeLimit = Annotated[
+    float, BeforeValidator(_no_bool), Field(ge=0.1, le=ONE_DAY, allow_inf_nan=False)
+]
+"""The longest time of one call or try, in seconds; one that is shorter would never be enough."""
+
+Lease = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=ONE_HOUR, allow_inf_nan=False)]
+"""In seconds. Renewed at a third, which takes time; for so long a dead process holds things up."""
+
+Age = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=ONE_YEAR, allow_inf_nan=False)]
+"""Until something is made anew, in seconds."""
+
+Pause = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=ONE_HOUR, allow_inf_nan=False)]
+"""A wait that is wanted, in seconds; 0: none."""
+
+AgeOrNone = Annotated[
+    float, BeforeValidator(_no_bool), Field(ge=0, le=ONE_YEAR, allow_inf_nan=False)
+]
+"""How old something may be, in seconds; the setting says what 0 means."""
+
+Number = Annotated[int, BeforeValidator(_no_bool)]
+"""A whole number; the field adds its bounds."""
+
+Days = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=36_500)]
+
+HttpUrl = Annotated[
+    str,
+    AfterValidator(check_http_url),
+    Allowed("以 http:// 或 https:// 开头的地址,不带用户名、密码、? 和 #"),
+]
+"""An address without a slash at its end; empty if not set."""
+
+HeaderSecret = Annotated[
+    SecretStr, AfterValidator(_check_header_value), Allowed("一行 ASCII 可见字符")
+]
+CallbackTokens = Annotated[
+    SecretStr,
+    AfterValidator(_check_tokens),
+    Allowed("一个或两个令牌(逗号分隔),每个至少 16 个字符,只含字母、数字和 - _ . ~"),
+]
+DatabaseUrl = Annotated[
+    SecretStr,
+    AfterValidator(_check_database_url),
+    Allowed(
+        "、".join(f"{scheme}://…" for scheme in DATABASE_SCHEMES)
+        + " 之一;用户名和密码里的 @ : / # ? % 要写成 %40 %3A %2F %23 %3F %25"
+    ),
+]
+RedisUrl = Annotated[
+    SecretStr,
+    AfterValidator(_check_redis_url),
+    Allowed("、".join(f"{scheme}://…" for scheme in REDIS_SCHEMES) + " 之一"),
+]
+Re2Pattern = Annotated[
+    str,
+    AfterValidator(_check_pattern),
+    Allowed("RE2 语法的正则表达式(没有反向引用和环视)"),
+]
+Words = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parse_list),
+    AfterValidator(_check_words),
+    Allowed('由非空文本组成的 JSON 数组,例如 ["/ai", "小助手"]'),
+]
+Timezone = Annotated[
+    str, AfterValidator(_check_timezone), Allowed("IANA 时区名,例如 Asia/Shanghai")
+]
+Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+Listed = BeforeValidator(_parse_list)

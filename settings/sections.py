@@ -1,0 +1,274 @@
+"""
+The sections of the settings, one frozen model each.
+
+The line below a field is what an operator reads about it (settings table, console), so it is in
+Chinese; it says unit and effect. Bounds stand in the types.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from settings.kinds import (
+    Age,
+    AgeOrNone,
+    Allowed,
+    CallbackTokens,
+    Days,
+    EmptyCounts,
+    HeaderSecret,
+    HttpUrl,
+    Lease,
+    Listed,
+    Number,
+    Pause,
+    Re2Pattern,
+    TimeLimit,
+    Timezone,
+    Upper,
+    Words,
+    split_tokens,
+)
+
+LogLevel = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
+TriggerName = Literal["all", "mention", "prefix", "keyword", "regex"]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    Allowed("1 到 64 个字母、数字、- 或 _"),
+]
+
+
+class Section(BaseModel):
+    """Frozen; knows its names; an error never shows the value it was given."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class ServerSettings(Section):
+    """HTTP 服务"""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a gateway on another machine posts to it
+    """监听地址。"""
+    port: Annotated[Number, Field(ge=0, le=65_535)] = 8000
+    """监听端口;0 表示由系统选一个空闲端口。"""
+    drain_delay: Pause = 5
+    """收到 SIGTERM 后仍接收回调的时间,秒;此间就绪检查已报失败。"""
+
+
+class WorkerSettings(Section):
+    """后台工作进程"""
+
+    concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 256
+    """每个进程同时处理的消息数。"""
+
+
+class LogSettings(Section):
+    """日志"""
+
+    level: Annotated[LogLevel, Upper] = "INFO"
+    """日志级别,低于它的不记录。"""
+    dir: str = "logs"
+    """日志目录;其中有 app.log 和 app_error.log。不可写时只输出到控制台。"""
+    format: Literal["text", "json"] = "text"
+    """控制台日志的形式:text 便于人看,json 便于容器平台采集。"""
+
+
+class EcloudAccount(Section):
+    """One more login at the gateway."""
+
+    name: Name
+    base_url: Annotated[HttpUrl, Field(min_length=1)]
+    authorization: Annotated[HeaderSecret, Field(min_length=1)]
+
+
+class EcloudSettings(Section):
+    """E云管家(微信网关)"""
+
+    base_url: HttpUrl = ""
+    """E云管家的接口地址。"""
+    authorization: HeaderSecret = SecretStr("")
+    """登录 E云管家后得到的 Authorization,原样放进请求头。"""
+    callback_token: CallbackTokens = SecretStr("")
+    """回调令牌;设置后只有 POST /api/v1/callback/<令牌> 有效。轮换时可用逗号写两个。"""
+    timeout: TimeLimit = 15
+    """调用一次网关的最长时间,秒。"""
+    sends_per_minute: Annotated[Number, Field(ge=0, le=10_000)] = 40
+    """每个微信号每分钟最多发送的条数;0 表示不限制。"""
+    send_gap: Pause = 0.6
+    """同一微信号两次发送之间随机间隔的最大值,秒(最小值是它的三分之一);0 表示不间隔。"""
+    on_unknown_send: Literal["resend", "skip"] = "resend"
+    """崩溃或超时后无法判断是否已发出的那一段:resend 重发,skip 跳过。"""
+    accounts: Annotated[
+        tuple[EcloudAccount, ...],
+        Listed,
+        Allowed("由 {name, base_url, authorization} 组成的数组"),
+    ] = ()
+    """更多的网关登录,每个写 name、base_url、authorization。"""
+    offline_max_wait: AgeOrNone = 3600
+    """微信号离线时答案最多等待的时间,秒;恢复后更早的答案不再发送,并记下原因。"""
+    image_endpoint: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_]+$"), Allowed("接口名,例如 sendImage2")
+    ] = "sendImage2"
+    """发送图片所用的网关接口名。"""
+
+    @property
+    def callback_tokens(self) -> tuple[str, ...]:
+        """The tokens that are valid in the callback's path; empty: the bare path is served."""
+        return split_tokens(self.callback_token)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Dotted names of what has to be set before the gateway can be called."""
+        values = {
+            "ecloud.base_url": self.base_url,
+            "ecloud.authorization": self.authorization.get_secret_value(),
+        }
+        return tuple(name for name, value in values.items() if not value)
+
+
+class DifyApp(Section):
+    """One more Dify app."""
+
+    name: Name
+    base_url: Annotated[HttpUrl, Field(min_length=1)]
+    api_key: Annotated[HeaderSecret, Field(min_length=1)]
+
+
+class DifySettings(Section):
+    """DifyAI"""
+
+    base_url: HttpUrl = ""
+    """Dify 接口地址,含 /v1。"""
+    api_key: HeaderSecret = SecretStr("")
+    """默认应用的 API 密钥。"""
+    apps: Annotated[
+        tuple[DifyApp, ...], Listed, Allowed("由 {name, base_url, api_key} 组成的数组")
+    ] = ()
+    """更多的 Dify 应用,每个写 name、base_url、api_key。"""
+    streaming_enabled: bool = False
+    """是否用流式模式向 Dify 提问,并边生成边发送。"""
+    stream_moderated: bool = False
+    """会审查输出的应用是否也边生成边发送;默认等回答写完,以免被收回的文字已经发出。"""
+    streaming_timeout: TimeLimit = 120
+    """一次流式请求从头到尾的最长时间,秒。"""
+    blocking_timeout: TimeLimit = 120
+    """一次阻塞请求的最长时间,秒。"""
+    first_event_timeout: TimeLimit = 60
+    """流式请求等到第一个事件(ping 不算)的最长时间,秒。"""
+    max_concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 64
+    """每个应用同时进行的请求数上限;实际上限在它之下自动调节。"""
+    initial_concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 16
+    """自动调节的起点;大于 dify.max_concurrency 时以后者为准。"""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Dotted names of what has to be set before Dify can be asked."""
+        values = {"dify.base_url": self.base_url, "dify.api_key": self.api_key.get_secret_value()}
+        return tuple(name for name, value in values.items() if not value)
+
+
+class MessageProcessingSettings(Section):
+    """消息处理"""
+
+    max_retry_count: Annotated[Number, Field(ge=0, le=100)] = 3
+    """第一次失败之后最多再试的次数。"""
+    retry_delay: Pause = 5
+    """两次尝试之间的等待,秒;对方给出 Retry-After 时以对方为准。"""
+    queue_timeout: TimeLimit = 300
+    """处理一条消息的一次尝试最多用的时间,秒。"""
+    outage_max_wait: Age = 86_400
+    """Dify 不可用时,收到超过这么久的消息不再等它恢复而成为死信,秒。"""
+    lease: Lease = 30
+    """用户队列的租约,秒;每过三分之一续约一次,进程死后到期由别的进程接手。"""
+    crash_limit: Annotated[Number, Field(ge=1, le=100)] = 4
+    """单独处理时仍使进程崩溃多少次后放入死信。"""
+    max_queue_length: Annotated[Number, Field(ge=1, le=1_000_000)] = 100
+    """每个用户最多等待的消息数,超出的拒绝并记下原因。"""
+    max_waiting: Annotated[Number, Field(ge=1, le=100_000_000)] = 200_000
+    """全部用户最多等待的消息数。"""
+    max_message_age: AgeOrNone = 0
+    """比这更早的消息视为历史重放而忽略,秒;0 表示不检查,生产环境建议 3600。"""
+    dedupe_days: Days = 7
+    """消息记录至少保留的天数,用来识别重复的回调。"""
+    failure_reply: Annotated[str, Field(max_length=1000), EmptyCounts()] = ""
+    """最后一次失败后发到群里的一句话;空表示什么也不发。"""
+    keep_ignored_text: bool = False
+    """是否保存被忽略消息的文本;默认只留类型、编号和原因。"""
+    allow_redis_eviction: bool = False
+    """Redis 的 maxmemory-policy 不是 noeviction 时是否仍然启动;内存满时它会悄悄删除队列和租约。"""
+
+
+class RetentionSettings(Section):
+    """数据保留"""
+
+    text_days: Days = 90
+    """消息文本保留的天数。"""
+    raw_days: Days = 7
+    """回调原文保留的天数。"""
+
+
+class ContactsSettings(Section):
+    """联系人"""
+
+    max_age: Age = 86_400
+    """联系人资料过多久重新获取,秒。"""
+
+
+class ConversationsSettings(Section):
+    """对话记录"""
+
+    timezone: Timezone = "Asia/Shanghai"
+    """对话记录 hour 列(YYYYMMDD_HH)所用的时区。"""
+
+
+class ReplySettings(Section):
+    """回复"""
+
+    max_length: Annotated[Number, Field(ge=1, le=100_000)] = 1500
+    """一段回复的最多字符数,更长的在段落或句末分开。"""
+    mention_sender: bool = True
+    """第一段回复是否 @ 提问的人。"""
+
+
+class GroupsSettings(Section):
+    """群规则(各群的默认值)"""
+
+    trigger: TriggerName = "all"
+    """何时回答:all 每条,mention 被 @ 时,prefix 以前缀开头,keyword 含关键词,regex 匹配正则。"""
+    prefixes: Words = ()
+    """trigger 为 prefix 时的前缀。"""
+    keywords: Words = ()
+    """trigger 为 keyword 时的关键词。"""
+    pattern: Re2Pattern = ""
+    """trigger 为 regex 时的正则表达式(RE2 语法)。"""
+
+    @model_validator(mode="after")
+    def _trigger_has_its_words(self) -> Self:
+        needed = {"prefix": "prefixes", "keyword": "keywords", "regex": "pattern"}.get(self.trigger)
+        if needed and not getattr(self, needed):
+            raise PydanticCustomError(
+                "needed",
+                "groups.trigger 为 {trigger} 时必须设置",
+                {"trigger": self.trigger, "key": needed},
+            )
+        return self
+
+
+class ConsoleSettings(Section):
+    """控制台"""
+
+    password: SecretStr = SecretStr("")
+    """管理员 admin 的初始密码;空则随机生成,只显示一次。"""
+
+
+class PlaygroundSettings(Section):
+    """演练场"""
+
+    enabled: bool = False
+    """是否作为演练场启动(由 start.py 设置);只有这时才有 /playground/ 页面。"""
+    gateway_url: HttpUrl = ""
+    """演练场所用模拟网关的地址。"""
