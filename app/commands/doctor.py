@@ -1,0 +1,182 @@
+"""``doctor``: what a start would look at, without a start."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from app.commands.output import FAILED, AsJson, print_json
+
+if TYPE_CHECKING:
+    from app.services.findings import Look
+    from config import LoadedSettings, Settings
+
+#: Longest look at one server.
+SECONDS = 10.0
+#: Spill files may take so much.
+SPARE_BYTES = 1024**3
+SETTINGS, FOLDER, DATABASE, REDIS = "设置", "数据目录", "数据库", "Redis"
+NOT_CHECKED = "没有检查:Dify、E云管家。"
+
+
+class Outcome(StrEnum):
+    """How one check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    #: The bridge would not start, or would not work.
+    FAILED = "failed"
+
+
+_SIGNS = {Outcome.OK: "✓", Outcome.WARNING: "!", Outcome.FAILED: "✗"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One line of the report."""
+
+    name: str
+    outcome: Outcome
+    text: str
+    #: Of a finding: its stable word.
+    code: str = ""
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """检查设置、数据目录、数据库和 Redis,不启动服务;有 ✗(不能启动或不能工作)时退出码为 1。"""
+    lines = _examine()
+    is_well = all(one.outcome is not Outcome.FAILED for one in lines)
+    if as_json:
+        print_json({"ok": is_well, "checks": [asdict(one) for one in lines]})
+    else:
+        for one in lines:
+            typer.echo(f"{_SIGNS[one.outcome]} {one.name}:{one.text}")
+        typer.echo(NOT_CHECKED)
+    if not is_well:
+        raise typer.Exit(FAILED)
+
+
+def _examine() -> list[Checked]:
+    from config import SettingsError, load_process_settings  # noqa: PLC0415 - late
+
+    try:
+        loaded = load_process_settings()
+    except SettingsError as error:
+        return [Checked(SETTINGS, Outcome.FAILED, str(error))]
+    return [
+        *_settings_lines(loaded),
+        _folder_line(loaded.settings),
+        *asyncio.run(_server_lines(loaded.settings)),
+    ]
+
+
+def _settings_lines(loaded: "LoadedSettings") -> list[Checked]:
+    warnings = [Checked(SETTINGS, Outcome.WARNING, text) for text in loaded.warnings]
+    missing = (*loaded.settings.ecloud.missing, *loaded.settings.dify.missing)
+    if missing:
+        text = f"还缺少 {'、'.join(missing)}:消息会被接收并等待"
+        warnings.append(Checked(SETTINGS, Outcome.WARNING, text))
+    return warnings or [Checked(SETTINGS, Outcome.OK, "没有问题")]
+
+
+def _folder_line(settings: "Settings") -> Checked:
+    import os  # noqa: PLC0415 - late
+    import shutil  # noqa: PLC0415 - late
+
+    from app.runtime import data_folder  # noqa: PLC0415 - late
+
+    folder = data_folder(settings).absolute()
+    # One that is not there yet is made in the nearest folder that is.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        text = f"{folder} 不可写。请检查权限:数据库不可用时消息要写在这里"
+        return Checked(FOLDER, Outcome.FAILED, text)
+    free = shutil.disk_usage(there).free
+    outcome = Outcome.OK if free >= SPARE_BYTES else Outcome.WARNING
+    spilled = len(list((folder / "spill").glob("*.spill")))
+    waiting = f",其中 {spilled} 个溢出文件等待补进数据库" if spilled else ""
+    return Checked(FOLDER, outcome, f"{folder} 可写,剩余 {free / 1024**3:.1f} GiB{waiting}")
+
+
+async def _server_lines(settings: "Settings") -> list[Checked]:
+    return [*await _database_lines(settings), *await _redis_lines(settings)]
+
+
+async def _database_lines(settings: "Settings") -> list[Checked]:
+    from app.opening import database_look, open_store  # noqa: PLC0415 - late
+    from app.utils.db import async_url, is_sqlite  # noqa: PLC0415 - late
+
+    url = settings.database_url.get_secret_value()
+    path = async_url(url).database or ""
+    if is_sqlite(url) and not _is_file(path):
+        # Opening it would make an empty one.
+        return [Checked(DATABASE, Outcome.OK, f"{path} 还不存在,启动时自动建立")]
+
+    async def look(stack: AsyncExitStack) -> "Look":
+        return await database_look(open_store(stack, url))()
+
+    advice = (
+        "请检查 DATABASE_URL、数据库是否已启动;还没有建库就运行 python app/utils/database_init.py"
+    )
+    return await _lines(DATABASE, look, advice)
+
+
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
+
+
+async def _redis_lines(settings: "Settings") -> list[Checked]:
+    from app.opening import connect_redis, redis_look  # noqa: PLC0415 - late
+    from app.runtime import has_embedded_queue  # noqa: PLC0415 - late
+    from app.utils.clock import SystemClock  # noqa: PLC0415 - late
+
+    if has_embedded_queue(settings):
+        return [Checked(REDIS, Outcome.OK, "内置在服务进程里")]
+
+    async def look(stack: AsyncExitStack) -> "Look":
+        redis = await connect_redis(stack, settings.redis_url.get_secret_value())
+        allow_eviction = settings.message_processing.allow_redis_eviction
+        return await redis_look(redis, SystemClock(), allow_eviction=allow_eviction)()
+
+    return await _lines(REDIS, look, "请检查 REDIS_URL,以及 Redis 是否已启动")
+
+
+async def _lines(
+    name: str, look: Callable[[AsyncExitStack], Awaitable["Look"]], advice: str
+) -> list[Checked]:
+    """One server: what was found, or why it could not be asked."""
+    from app.opening import StartRefused  # noqa: PLC0415 - late
+    from app.services.errors import ServiceError  # noqa: PLC0415 - late
+
+    try:
+        async with asyncio.timeout(SECONDS), AsyncExitStack() as stack:
+            return _judged(name, await look(stack))
+    except StartRefused as error:
+        return [Checked(name, Outcome.FAILED, str(error))]
+    except (ServiceError, TimeoutError) as error:
+        reason = str(error) or f"{SECONDS:g} 秒内没有回应"
+        return [Checked(name, Outcome.FAILED, f"连不上({reason})。{advice}。")]
+
+
+def _judged(name: str, look: "Look") -> list[Checked]:
+    from app.services.findings import Effect  # noqa: PLC0415 - late
+
+    lines = [
+        Checked(
+            name,
+            Outcome.FAILED if one.refuses or one.effect is Effect.BROKEN else Outcome.WARNING,
+            one.text,
+            one.code,
+        )
+        for one in look.findings
+    ]
+    return lines or [Checked(name, Outcome.OK, _words(look.identity))]
+
+
+def _words(facts: Mapping[str, Any]) -> str:
+    return ",".join(f"{name}={value}" for name, value in facts.items())

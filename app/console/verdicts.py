@@ -1,0 +1,101 @@
+"""Every verdict in the operator's words: why a message was answered, or why not. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.models.flow import IgnoreReason, RefuseReason
+from app.models.message import MessageState
+
+FAILED = "failed:"
+
+
+class Tone(StrEnum):
+    """How a verdict is coloured."""
+
+    GOOD = "good"
+    BUSY = "busy"
+    QUIET = "quiet"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A verdict for a person: a tag of a few characters, and a sentence."""
+
+    label: str
+    text: str
+    tone: Tone
+
+
+_WAITING: dict[str, Explanation] = {
+    MessageState.RECEIVED: Explanation(
+        "排队中", "已安全保存,等待处理;同一个人的消息按顺序一条一条地回答。", Tone.BUSY
+    ),
+    MessageState.PROCESSING: Explanation("处理中", "正在向 Dify 提问,等待它的回答。", Tone.BUSY),
+}
+
+_ANSWERED = {
+    "answered": Explanation("已回答", "触发了回答规则,Dify 给出了回答,已发到群里。", Tone.GOOD),
+    "answered_nothing": Explanation(
+        "回答为空", "Dify 正常结束,但没有给出文字,所以群里没有回复。", Tone.WARN
+    ),
+    "cut_short": Explanation(
+        "回答不完整",
+        "Dify 的回答中途断开,其余没能取回;已发出的部分保留,不再重问,以免重复。",
+        Tone.WARN,
+    ),
+}
+_SENDING = Explanation("发送中", "Dify 已回答,正在按顺序把各段发到群里。", Tone.BUSY)
+
+_IGNORED: dict[str, str] = {
+    IgnoreReason.TEST_PUSH: "这是网关保存回调地址时的测试推送,不是消息。",
+    IgnoreReason.NOT_GROUP: "这是私聊消息,机器人只在群里回答。",
+    IgnoreReason.OWN_MESSAGE: "这是机器人自己的微信号发出的消息,不回答自己。",
+    IgnoreReason.UNSUPPORTED_TYPE: "不是文字消息(例如图片、语音、文件),暂不回答。",
+    IgnoreReason.CONTROL_EVENT: "这是微信号的状态通知(例如掉线),不是消息。",
+    IgnoreReason.UNKNOWN_TYPE: "网关发来了未知的消息类型;原文已保留,便于查看。",
+    IgnoreReason.NO_SENDER: "回调里没有发送人,不知道该回答谁。",
+    IgnoreReason.NO_TEXT: "没有文字内容(例如只 @ 了机器人),没有可问的问题。",
+    IgnoreReason.NOT_MENTIONED: "这个群只在 @ 机器人时回答,而这条消息没有 @ 它。",
+    IgnoreReason.NO_PREFIX: "这个群只回答以指定前缀开头的消息。",
+    IgnoreReason.NO_KEYWORD: "这个群只回答含有关键词的消息。",
+    IgnoreReason.NO_MATCH: "这个群只回答与设定的正则表达式匹配的消息。",
+    IgnoreReason.TOO_OLD: "消息太旧(例如重新登录后补发的历史消息),不再回答。",
+    IgnoreReason.GROUP_OFF: "这个群关闭了机器人。",
+    IgnoreReason.BAD_JSON: "回调的内容不是合法的 JSON;原文已保留,便于查看。",
+    IgnoreReason.BAD_SHAPE: "回调缺少必要的字段或字段类型不对;原文已保留,便于查看。",
+    IgnoreReason.TOO_LARGE: "回调超过 1 MiB,只保留了开头。",
+}
+
+_REFUSED: dict[str, str] = {
+    RefuseReason.USER_QUEUE_FULL: "这个人等待回答的消息已达上限,这一条不再接受。",
+    RefuseReason.TOO_MANY_WAITING: "所有人等待回答的消息总数已达上限,这一条不再接受。",
+}
+
+_FAILED = {
+    "dify_unavailable": "多次尝试后 Dify 仍无法访问、内部出错或中途断开。",
+    "dify_overloaded": "Dify 一直表示请求太多。",
+    "dify_conversation_gone": "Dify 里的会话已不存在,换新会话后仍然失败。",
+    "dify_rejected": "Dify 拒绝回答:请检查应用密钥、应用状态、额度,或问题本身。",
+    "dify_protocol_error": "Dify 返回的内容不符合它的协议:请检查 Dify 地址和版本。",
+    "attempt_timeout": "多次尝试都超过了一次处理的最长时间。",
+    "not_sent": "Dify 已回答,但没有一段能发到群里;每一段的原因在 segments 表里。",
+    "internal_error": "桥内部出错,多次尝试后放弃;请查看错误日志。",
+    "crashed": "处理这条消息时进程多次崩溃,为保护其他消息而放弃。",
+}
+
+
+def explain(*, state: str, verdict: str) -> Explanation:
+    """Say what became of a message, or where it is, in one sentence (pure)."""
+    if verdict in _ANSWERED:
+        # The verdict stands as soon as the answer is durable; its sending may still be under way.
+        return _SENDING if state == MessageState.ANSWERED else _ANSWERED[verdict]
+    if verdict.startswith(FAILED):
+        reason = verdict.removeprefix(FAILED)
+        return Explanation("失败", _FAILED.get(reason, f"多次尝试后放弃({reason})。"), Tone.BAD)
+    if state == MessageState.REFUSED:
+        return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
+    if state == MessageState.IGNORED:
+        return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
+    return _WAITING.get(state, _WAITING[MessageState.RECEIVED])

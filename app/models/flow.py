@@ -1,0 +1,294 @@
+"""
+The values of the flow: one frozen value per station of a message's way.
+
+Standard library only. Wire names of the gateway and of Dify stay in their own packages; the
+words here are those of docs/glossary.md. Nothing in this file does I/O.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+WcId = NewType("WcId", str)
+"""A WeChat id: of a person, of one of our accounts, or of a group (ends with ``@chatroom``)."""
+
+MessageId = NewType("MessageId", int)
+"""Our own id of a callback: 63 bits, grows with the time of receipt (app/utils/ids.py)."""
+
+
+class Trigger(StrEnum):
+    """When a text in a group is a question for the bot (setting ``groups.trigger``)."""
+
+    ALL = "all"
+    MENTION = "mention"
+    PREFIX = "prefix"
+    KEYWORD = "keyword"
+    REGEX = "regex"
+
+
+class IgnoreReason(StrEnum):
+    """Why a callback is not answered. The value is stored as the message's verdict."""
+
+    TEST_PUSH = "test_push"
+    NOT_GROUP = "not_group"
+    OWN_MESSAGE = "own_message"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    CONTROL_EVENT = "control_event"
+    UNKNOWN_TYPE = "unknown_type"
+    NO_SENDER = "no_sender"
+    NO_TEXT = "no_text"
+    NOT_MENTIONED = "not_mentioned"
+    NO_PREFIX = "no_prefix"
+    NO_KEYWORD = "no_keyword"
+    NO_MATCH = "no_match"
+    TOO_OLD = "too_old"
+    GROUP_OFF = "group_off"
+    BAD_JSON = "bad_json"
+    BAD_SHAPE = "bad_shape"
+    TOO_LARGE = "too_large"
+
+
+class RefuseReason(StrEnum):
+    """Why a message that would have been answered could not be taken."""
+
+    USER_QUEUE_FULL = "user_queue_full"
+    TOO_MANY_WAITING = "too_many_waiting"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """
+    What any callback may say about where it came from. Every field may be missing.
+
+    Ids are strings of digits, exact to 64 bits and beyond.
+    """
+
+    bot_wc_id: WcId = WcId("")
+    account: str = ""
+    #: Instance of the account's login; changes with every login.
+    w_id: str = ""
+    #: As on the wire, e.g. ``80001``; native integers are mapped to it where they have one.
+    message_type: str = ""
+    from_user: WcId = WcId("")
+    group_id: WcId = WcId("")
+    msg_id: str = ""
+    new_msg_id: str = ""
+    #: Seconds since 1970 as the gateway says; 0 if it does not.
+    timestamp: int = 0
+    #: The gateway says that our own account wrote it.
+    is_own: bool = False
+    #: A message, no event, that came through the account and the login it names itself.
+    names_login: bool = False
+    #: Such a text which the gateway says is addressed to that account, or written by it.
+    proves_account: bool = False
+
+    @property
+    def dedupe_key(self) -> str:
+        """
+        What makes two deliveries the same message of one account; empty: never a duplicate.
+
+        Source: the gateway's rule to de-duplicate by newMsgId; its wId changes with each login.
+        """
+        if self.new_msg_id and self.new_msg_id != "0":
+            return self.new_msg_id
+        if self.msg_id and self.msg_id != "0" and self.timestamp and self.from_user:
+            return f"{self.msg_id}:{self.timestamp}:{self.from_user}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupMessage:
+    """A text that a person wrote in a group."""
+
+    origin: Origin
+    text: str
+    #: wxids that the message mentions; ``notify@all`` stands for everybody.
+    mentions: tuple[WcId, ...] = ()
+    #: Nickname out of the notification text; empty if unknown.
+    sender_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ignored:
+    """A callback that needs no answer, and why."""
+
+    origin: Origin
+    reason: IgnoreReason
+    #: For the operator, e.g. which field is odd. Never message text.
+    detail: str = ""
+    #: Only of own messages: the echo of what we sent settles undecided segments.
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """The verdict "answer": what Dify is asked."""
+
+    message: GroupMessage
+    #: The text without the bot's mention or the trigger's prefix; never blank.
+    text: str
+
+
+Decision = Question | Ignored
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The message is durable and will be answered."""
+
+    message_id: MessageId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duplicate:
+    """The same message was delivered before."""
+
+    message_id: MessageId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """The message is durable with a verdict, but is not answered: a bound is reached."""
+
+    message_id: MessageId
+    reason: RefuseReason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noted:
+    """An ignored callback is durable with its verdict."""
+
+    message_id: MessageId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unrecorded:
+    """An ignored callback that no store could take: it needed no work, only its verdict is counted."""
+
+    reason: IgnoreReason
+
+
+Receipt = Accepted | Duplicate | Refused | Noted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """The right to work on the head of one user's queue, as long as the lease is renewed."""
+
+    user: WcId
+    message_id: MessageId
+    #: Value of the lease key; names the fence, the worker and the message.
+    token: str
+    #: Grows with every claim, by the clock of Redis in microseconds. SQL refuses older ones.
+    fence: int
+    #: Failed tries so far (0 on the first).
+    attempts: int = 0
+    #: How often the worker of this message died.
+    crashes: int = 0
+    #: Crashes while it was the only suspect of its process; these count towards the limit.
+    sole_crashes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What an answer cost, as Dify counts it."""
+
+    total_tokens: int = 0
+    #: Decimal as text, Dify's own spelling; empty if unknown.
+    total_price: str = ""
+    currency: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Dify's whole answer to one question."""
+
+    text: str
+    conversation_id: str = ""
+    dify_message_id: str = ""
+    task_id: str = ""
+    workflow_run_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    #: The stream ended before its end was said; the text is what was planned of it.
+    is_cut_short: bool = False
+
+    def with_text(self, text: str) -> "Answer":
+        """The same answer with another text."""
+        return replace(self, text=text)
+
+
+class SegmentKind(StrEnum):
+    """What a segment carries."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    FILE = "file"
+    #: No part of an answer: the sentence after the last failure.
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """One message into the group: a part of an answer."""
+
+    #: Position in the answer, from 0.
+    seq: int
+    content: str
+    kind: SegmentKind = SegmentKind.TEXT
+    #: wxid for the gateway's ``at``; the content then begins with ``@name``. Empty: nobody.
+    mention: WcId = WcId("")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asking:
+    """One question as Dify has it. Empty ids: it told none."""
+
+    conversation_id: str = ""
+    dify_message_id: str = ""
+    task_id: str = ""
+    workflow_run_id: str = ""
+    asked_at: datetime | None = None
+    #: Nobody heard how it ended: Dify may have the answer, or be at work on it.
+    is_open: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One question of one person, opened in the Dify conversation it belongs to."""
+
+    message_id: MessageId
+    fence: int
+    bot_wc_id: WcId
+    group_id: WcId
+    user: WcId
+    question: str
+    #: Dify conversation to go on with; empty: a new one.
+    conversation_id: str = ""
+    #: What stands behind ``@``; empty: nobody is mentioned.
+    mention_name: str = ""
+    attempts: int = 0
+    #: What a former try asked; None: nothing.
+    asking: Asking | None = None
+    #: Segments of this message that are planned already (a stream was cut after them) and not void.
+    begun: tuple[Segment, ...] = ()
+    #: Number of the next segment; void ones have theirs, too.
+    next_seq: int = 0
+    #: When an operator last let it go on after it had been given up.
+    replayed_at: datetime | None = None
+
+    @property
+    def unheard(self) -> Asking | None:
+        """What a former try asked and Dify may have the answer to; None: nothing that could be found."""
+        asking = self.asking
+        return asking if asking and asking.is_open and asking.conversation_id else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentMessage:
+    """The gateway's receipt for one segment. Ids are empty where it gives none."""
+
+    msg_id: str = ""
+    new_msg_id: str = ""
+    #: Seconds since 1970.
+    created_at: int = 0

@@ -1,0 +1,300 @@
+"""
+Builds everything once, in order, and closes it in reverse.
+
+Start order: the database's schema, the spill of dead processes, the index; only then the caller
+opens the listener. Everything is passed in by constructor; nobody reaches for a global.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import aiohttp
+from redis.asyncio import Redis
+
+from app.models.flow import Trigger
+from app.opening import (
+    DATABASE,
+    REDIS,
+    StartRefused,
+    connect_redis,
+    database_look,
+    hold_data_folder,
+    open_store,
+    prepare_schema,
+    redis_look,
+    refuse_unfit,
+)
+from app.services.accounts import Accounts
+from app.services.checks.inspection import Inspection
+from app.services.contacts import Contacts
+from app.services.conversations import Journal
+from app.services.decide import GroupRules, compile_pattern
+from app.services.dify.client import DifyClient
+from app.services.dify.limit import AdaptiveLimit, Gate
+from app.services.dify.transport import DifyApp
+from app.services.ecloud.client import EcloudClient, EcloudLogin
+from app.services.errors import ServiceError
+from app.services.groups import Groups, GroupSettings
+from app.services.inbox import Inbox
+from app.services.metrics import Metrics
+from app.services.outbox import Outbox
+from app.services.queue.breakers import Breakers
+from app.services.queue.leases import Leases, OutboxBell
+from app.services.queue.redis_queue import RedisQueue
+from app.services.reception import Reception
+from app.services.room import Bounds
+from app.services.spill import Spill
+from app.services.stages import Stages
+from app.services.store import Store
+from app.utils.clock import Clock, SystemClock
+from app.utils.db import async_url, is_sqlite
+from app.utils.http_client import make_http_client
+from app.utils.ids import IdMaker
+from app.version import VERSION
+from config import Settings
+
+DEFAULT_APP = "default"
+#: A probe without a sign of life for so long makes room; longer than a process takes to stop.
+PROBE_SECONDS = 30.0
+#: So long Redis alone recognises a second delivery while SQL is away.
+SEEN_SECONDS = 86_400
+SPILL_BYTES = 1024 * 1024 * 1024
+EMBEDDED = "embedded"
+
+
+class Role(StrEnum):
+    """What this process does."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+    SENDER = "sender"
+
+    def includes(self, part: "Role") -> bool:
+        """Whether this process does that part of the work."""
+        return self in (Role.ALL, part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """Everything that is built once. Others are given the parts they use."""
+
+    settings: Settings
+    role: Role
+    clock: Clock
+    rng: random.Random
+    metrics: Metrics
+    store: Store
+    redis: Redis
+    inspection: Inspection
+    queue: RedisQueue
+    breakers: Breakers
+    leases: Leases
+    bell: OutboxBell
+    stages: Stages
+    spill: Spill
+    inbox: Inbox
+    accounts: Accounts
+    groups: Groups
+    contacts: Contacts
+    outbox: Outbox
+    reception: Reception
+    gate: Gate
+    #: None: the settings name none yet; messages are accepted and wait.
+    dify: DifyClient | None
+    ecloud: EcloudClient | None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether database or Redis live inside this one process."""
+        return is_embedded(self.settings)
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Whether database or Redis live inside the one process that there may be."""
+    database_url = settings.database_url.get_secret_value()
+    return has_embedded_queue(settings) or is_sqlite(database_url)
+
+
+def has_embedded_queue(settings: Settings) -> bool:
+    """Whether Redis lives inside this process."""
+    return settings.redis_url.get_secret_value().startswith(EMBEDDED)
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where files of this installation lie: beside the SQLite file, else ``data``."""
+    url = async_url(settings.database_url.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        return Path(str(url.database)).parent
+    return Path("data")
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]:
+    """
+    Build the runtime for one role.
+
+    Raises:
+        StartRefused: roles split on the embedded default, or a store that cannot be used as it is.
+        AlreadyRunning: another process has the embedded default's data.
+    """
+    async with AsyncExitStack() as stack:
+        if is_embedded(settings):
+            if role is not Role.ALL:
+                raise StartRefused(
+                    "内置的 SQLite/Redis 只能由一个进程使用:--role 需要 MySQL 和 Redis "
+                    "(设置 DATABASE_URL 与 REDIS_URL)。"
+                )
+            hold_data_folder(stack, data_folder(settings))
+        database_url = settings.database_url.get_secret_value()
+        await asyncio.to_thread(prepare_schema, database_url)
+        store = open_store(stack, database_url)
+        redis = await connect_redis(stack, settings.redis_url.get_secret_value())
+        http = await stack.enter_async_context(make_http_client())
+        runtime = _assemble(settings, role, store=store, redis=redis, http=http)
+        stack.callback(runtime.spill.close)
+        await refuse_unfit(runtime.inspection)
+        yield runtime
+
+
+def _assemble(
+    settings: Settings, role: Role, *, store: Store, redis: Redis, http: aiohttp.ClientSession
+) -> Runtime:
+    clock = SystemClock()
+    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}".replace(":", "-")
+    processing = settings.message_processing
+    queue = RedisQueue(
+        redis,
+        worker=holder,
+        lease=processing.lease,
+        # In this process each key costs as much as six messages, and tells what SQL tells a little later.
+        seen_seconds=0 if has_embedded_queue(settings) else SEEN_SECONDS,
+    )
+    stages = Stages(store)
+    metrics = Metrics(version=VERSION)
+    spill = Spill(data_folder(settings) / "spill", max_bytes=SPILL_BYTES)
+    inbox = Inbox(
+        store=store,
+        queue=queue,
+        spill=spill,
+        stages=stages,
+        ids=IdMaker(),
+        clock=clock,
+        bounds=Bounds(per_user=processing.max_queue_length, in_all=processing.max_waiting),
+        keep_ignored_text=processing.keep_ignored_text,
+    )
+    accounts = Accounts(store)
+    groups = Groups(store, group_defaults(settings))
+    contacts = Contacts(store, max_age=timedelta(seconds=settings.contacts.max_age))
+    bell = OutboxBell(redis)
+    journal = Journal(ZoneInfo(settings.conversations.timezone))
+    return Runtime(
+        settings=settings,
+        role=role,
+        clock=clock,
+        rng=random.SystemRandom(),
+        metrics=metrics,
+        store=store,
+        redis=redis,
+        inspection=make_inspection(settings, store, redis, clock),
+        queue=queue,
+        breakers=Breakers(redis, probe_seconds=PROBE_SECONDS),
+        leases=Leases(redis, holder=holder, clock=clock),
+        bell=bell,
+        stages=stages,
+        spill=spill,
+        inbox=inbox,
+        accounts=accounts,
+        groups=groups,
+        contacts=contacts,
+        outbox=Outbox(store=store, journal=journal, bell=bell, app=DEFAULT_APP),
+        reception=Reception(
+            inbox=inbox,
+            accounts=accounts,
+            groups=groups,
+            contacts=contacts,
+            metrics=metrics,
+            clock=clock,
+        ),
+        gate=Gate(
+            AdaptiveLimit.starting_at(
+                settings.dify.initial_concurrency, maximum=settings.dify.max_concurrency
+            )
+        ),
+        dify=make_dify(settings, http, clock),
+        ecloud=make_ecloud(settings, http),
+    )
+
+
+def make_inspection(settings: Settings, store: Store, redis: Redis, clock: Clock) -> Inspection:
+    """What looks at the stores, now and while the process runs."""
+    looks = {DATABASE: database_look(store)}
+    if not has_embedded_queue(settings):
+        allow_eviction = settings.message_processing.allow_redis_eviction
+        looks[REDIS] = redis_look(redis, clock, allow_eviction=allow_eviction)
+    return Inspection(looks)
+
+
+def group_defaults(settings: Settings) -> GroupSettings:
+    """What holds in a group for which nothing is set."""
+    groups = settings.groups
+    return GroupSettings(
+        rules=GroupRules(
+            trigger=Trigger(groups.trigger),
+            prefixes=tuple(groups.prefixes),
+            keywords=tuple(groups.keywords),
+            pattern=compile_pattern(groups.pattern) if groups.pattern else None,
+            max_message_age=settings.message_processing.max_message_age,
+        ),
+        mention_sender=settings.reply.mention_sender,
+    )
+
+
+def make_dify(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> DifyClient | None:
+    """The default app's client, if the settings name an app."""
+    dify = settings.dify
+    if dify.missing:
+        return None
+    app = DifyApp(
+        name=DEFAULT_APP,
+        base_url=dify.base_url,
+        api_key=dify.api_key.get_secret_value(),
+        blocking_timeout=dify.blocking_timeout,
+        streaming_timeout=dify.streaming_timeout,
+        first_event_timeout=dify.first_event_timeout,
+    )
+    return DifyClient(http, app, clock)
+
+
+def make_ecloud(settings: Settings, http: aiohttp.ClientSession) -> EcloudClient | None:
+    """The gateway's client, if the settings name a gateway."""
+    ecloud = settings.ecloud
+    if ecloud.missing:
+        return None
+    login = EcloudLogin(
+        name=DEFAULT_APP,
+        base_url=ecloud.base_url,
+        authorization=ecloud.authorization.get_secret_value(),
+    )
+    return EcloudClient(http, login, ecloud.timeout)
+
+
+async def warm_up(runtime: Runtime) -> None:
+    """Take in what SQL knows before the first callback; what is away now is read later."""
+    with suppress(ServiceError):
+        await runtime.accounts.load()
+    with suppress(ServiceError):
+        await runtime.groups.load()
+    runtime.inbox.adopt_orphans()
+    with suppress(ServiceError):
+        await runtime.inbox.replay()

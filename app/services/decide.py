@@ -1,0 +1,141 @@
+"""The one place that says whether a text in a group is a question for the bot. Pure."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import re2
+
+from app.models.flow import GroupMessage, Ignored, IgnoreReason, Question, Trigger, WcId
+from app.services.text import is_blank
+
+#: What WeChat puts behind a mention; some clients put an ordinary space.
+MENTION_END = "\u2005"
+
+_LEADING_MENTION = re.compile(rf"\s*(?:@[^@\n{MENTION_END}]{{1,64}}{MENTION_END}|@\S+\s)\s*")
+
+
+class Matcher(Protocol):
+    """A compiled pattern, see ``compile_pattern``."""
+
+    def search(self, text: str, /) -> object | None:
+        """The first match anywhere in the text, or None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupRules:
+    """When the bot answers in one group."""
+
+    trigger: Trigger = Trigger.ALL
+    prefixes: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    #: For ``Trigger.REGEX``; without one nothing matches.
+    pattern: Matcher | None = None
+    #: Seconds; older messages are a replayed history. 0: any age is answered.
+    max_message_age: float = 0
+    #: False: the bot says nothing in this group.
+    is_enabled: bool = True
+
+
+def decide(
+    message: GroupMessage, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> Question | Ignored:
+    """
+    Say whether a message is answered, and what Dify is asked.
+
+    Args:
+        own_accounts: all WeChat accounts of this bridge; they never answer each other.
+        now: seconds since 1970.
+
+    Returns:
+        The question without the bot's mention and the trigger's prefix, or the first reason
+        against it, in the order: own, group off, too old, trigger, nothing left.
+    """
+    origin = message.origin
+    if origin.is_own or origin.from_user in own_accounts:
+        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE, text=message.text)
+    if not rules.is_enabled:
+        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
+    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
+        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    asked = _apply_trigger(message, rules)
+    if isinstance(asked, IgnoreReason):
+        return Ignored(origin=origin, reason=asked)
+    if is_blank(asked):
+        return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
+    return Question(message=message, text=asked.strip())
+
+
+def compile_pattern(text: str) -> Matcher:
+    """
+    Compile a pattern for ``Trigger.REGEX``: RE2 syntax, time linear in the message.
+
+    Raises:
+        ValueError: It is no pattern of this kind; says where. Look-around and back references
+            do not exist in RE2.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled: Any = re2.compile(text, options)
+    except re2.error as error:
+        cause = error.args[0] if error.args else ""
+        if isinstance(cause, bytes):
+            cause = cause.decode(errors="replace")
+        raise ValueError(f"不是有效的 RE2 正则表达式：{cause}（不支持环视与反向引用）") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("不是有效的 RE2 正则表达式：含有不完整的字符") from error
+    matcher: Matcher = compiled
+    return matcher
+
+
+def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReason:
+    """The question's text, or why the trigger says no."""
+    text = _without_own_mention(message)
+    match rules.trigger:
+        case Trigger.ALL:
+            return text
+        case Trigger.MENTION:
+            is_meant = message.origin.bot_wc_id in message.mentions
+            return text if is_meant else IgnoreReason.NOT_MENTIONED
+        case Trigger.PREFIX:
+            return _without_prefix((message.text, text), rules.prefixes)
+        case Trigger.KEYWORD:
+            folded = text.casefold()
+            has_one = any(word.casefold() in folded for word in rules.keywords if word.strip())
+            return text if has_one else IgnoreReason.NO_KEYWORD
+        case Trigger.REGEX:
+            is_match = rules.pattern is not None and rules.pattern.search(text) is not None
+            return text if is_match else IgnoreReason.NO_MATCH
+
+
+def _without_own_mention(message: GroupMessage) -> str:
+    """
+    The text without the bot's mention, if that stands at the beginning.
+
+    Of several leading mentions the bot's is taken to be the one at its place in the list of
+    mentions; the others stay, they belong to the question.
+    """
+    if message.origin.bot_wc_id not in message.mentions:
+        return message.text
+    skip = message.mentions.index(message.origin.bot_wc_id)
+    end = 0
+    for _ in range(skip):
+        other = _LEADING_MENTION.match(message.text, end)
+        if other is None:
+            return message.text
+        end = other.end()
+    own = _LEADING_MENTION.match(message.text, end)
+    return message.text if own is None else message.text[:end] + message.text[own.end() :]
+
+
+def _without_prefix(texts: Sequence[str], prefixes: Sequence[str]) -> str | IgnoreReason:
+    """The first text that begins with a prefix, without it; longer prefixes win."""
+    candidates = [prefix.lstrip() for prefix in prefixes if prefix.strip()]
+    for text in texts:
+        for prefix in sorted(candidates, key=len, reverse=True):
+            if text.lstrip().startswith(prefix):
+                return text.lstrip().removeprefix(prefix)
+    return IgnoreReason.NO_PREFIX

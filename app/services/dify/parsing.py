@@ -1,0 +1,263 @@
+"""Dify's JSON into values. Only this file and ``wire`` know its field names; odd fields count as empty."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from app.models.flow import Answer, Usage
+from app.services.dify.sse import SseEvent
+from app.services.dify.wire import (
+    AppParameters,
+    ChatEvent,
+    Ended,
+    Failed,
+    Frame,
+    Paused,
+    Ping,
+    Started,
+    StoredMessage,
+    StoredRun,
+    TextDelta,
+    TextReplaced,
+    Unknown,
+    WorkflowFinished,
+)
+from app.services.errors import DifyProtocolError
+
+#: Dify's ids are UUIDs of 36 characters; anything much longer is not one and is not kept.
+_MAX_ID = 64
+_MAX_NUMBER_TEXT = 40
+_MAX_COUNT = 2**63 - 1
+
+
+def load_object(data: str | bytes) -> dict[str, Any] | None:
+    """The JSON object in *data*, or None. Takes NaN and lone surrogates, which Python servers write."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def parse_frame(sse: SseEvent) -> Frame:
+    """
+    One event of the stream as a value; missing or mistyped fields count as empty.
+
+    Raises:
+        DifyProtocolError: an object that is not JSON, so that a piece of the answer may be missing.
+    """
+    if sse.name == "ping":
+        return Frame(event=Ping())
+    body = load_object(sse.data)
+    if body is None:
+        if sse.data.lstrip().startswith("{"):
+            raise DifyProtocolError("事件流中有一帧不是完整的 JSON")
+        return Frame(event=Unknown(name=sse.name))
+    name = _text(body, "event") or sse.name
+    return Frame(event=_event(name, body), ids=_ids(name, body))
+
+
+def parse_answer(body: Mapping[str, Any]) -> Answer:
+    """
+    The answer in the body of a blocking call; its text may be empty.
+
+    Raises:
+        DifyProtocolError: there is no answer in it.
+    """
+    if "answer" not in body:
+        raise DifyProtocolError("Dify 的应答中没有 answer 字段")
+    ids = _ids("message", body)
+    return Answer(
+        text=_text(body, "answer"),
+        conversation_id=ids.conversation_id,
+        dify_message_id=ids.message_id,
+        task_id=ids.task_id,
+        workflow_run_id=ids.workflow_run_id,
+        usage=_usage(_object(_object(body, "metadata"), "usage")),
+    )
+
+
+def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
+    """What ``/parameters`` says. Words are checked on the way out unless it says that they are not."""
+    avoidance = _object(body, "sensitive_word_avoidance")
+    outputs = _object(_object(avoidance, "config"), "outputs_config")
+    return AppParameters(
+        is_output_moderated=avoidance.get("enabled") is True
+        and outputs.get("enabled") is not False,
+        opening_statement=_text(body, "opening_statement"),
+    )
+
+
+def parse_messages(body: Mapping[str, Any]) -> tuple[StoredMessage, ...]:
+    """
+    A page of ``/messages``, in its order.
+
+    Raises:
+        DifyProtocolError: there is no list in it.
+    """
+    data = body.get("data")
+    if not isinstance(data, list):
+        raise DifyProtocolError("Dify 的消息列表中没有 data 字段")
+    return tuple(_stored_message(one) for one in data if isinstance(one, dict))
+
+
+def parse_run(body: Mapping[str, Any], *, goes_on_alone: bool) -> StoredRun | None:
+    """What ``/workflows/run/<id>`` says; None: nothing (some releases tell an unknown run so)."""
+    status = _text(body, "status")
+    if not _id(body, "id") or not status:
+        return None
+    outputs = body.get("outputs")
+    if isinstance(outputs, str):
+        # Older releases give it as the text of its JSON.
+        outputs = load_object(outputs)
+    return StoredRun(
+        status=status,
+        answer=_text(outputs, "answer") if isinstance(outputs, dict) else "",
+        error=_text(body, "error"),
+        usage=Usage(total_tokens=_count(body, "total_tokens")),
+        goes_on_alone=goes_on_alone,
+    )
+
+
+def _stored_message(body: Mapping[str, Any]) -> StoredMessage:
+    return StoredMessage(
+        message_id=_id(body, "id"),
+        query=_text(body, "query"),
+        answer=_text(body, "answer"),
+        status=_text(body, "status"),
+        created_at=_count(body, "created_at"),
+    )
+
+
+def answer_events(answer: Answer) -> tuple[ChatEvent, ...]:
+    """The events by which a stream would have told *answer*."""
+    started = Started(
+        conversation_id=answer.conversation_id,
+        message_id=answer.dify_message_id,
+        task_id=answer.task_id,
+        workflow_run_id=answer.workflow_run_id,
+    )
+    return started, TextDelta(text=answer.text), Ended(usage=answer.usage)
+
+
+def _event(name: str, body: Mapping[str, Any]) -> ChatEvent:
+    parse = _PARSERS.get(name)
+    return Unknown(name=name) if parse is None else parse(body)
+
+
+def _message(body: Mapping[str, Any]) -> ChatEvent:
+    return TextDelta(text=_text(body, "answer"))
+
+
+def _agent_message(body: Mapping[str, Any]) -> ChatEvent:
+    return TextDelta(text=_text(body, "answer"), is_agent=True)
+
+
+def _message_replace(body: Mapping[str, Any]) -> ChatEvent:
+    return TextReplaced(text=_text(body, "answer"), reason=_text(body, "reason"))
+
+
+def _message_end(body: Mapping[str, Any]) -> ChatEvent:
+    return Ended(usage=_usage(_object(_object(body, "metadata"), "usage")))
+
+
+def _error(body: Mapping[str, Any]) -> ChatEvent:
+    return Failed(
+        code=_text(body, "code"), message=_text(body, "message"), status=_count(body, "status")
+    )
+
+
+def _paused(body: Mapping[str, Any]) -> ChatEvent:
+    return Paused(form=_text(_object(body, "data"), "form_content"))
+
+
+def _ping(_body: Mapping[str, Any]) -> ChatEvent:
+    return Ping()
+
+
+def _workflow_finished(body: Mapping[str, Any]) -> ChatEvent:
+    data = _object(body, "data")
+    status = _text(data, "status")
+    if status == "paused":
+        return Paused()
+    return WorkflowFinished(
+        status=status,
+        answer=_text(_object(data, "outputs"), "answer"),
+        error=_text(data, "error"),
+        usage=Usage(total_tokens=_count(data, "total_tokens")),
+    )
+
+
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any]], ChatEvent]] = {
+    "message": _message,
+    "agent_message": _agent_message,
+    "message_replace": _message_replace,
+    "message_end": _message_end,
+    "workflow_finished": _workflow_finished,
+    "workflow_paused": _paused,
+    "human_input_required": _paused,
+    "error": _error,
+    "ping": _ping,
+}
+
+
+def _ids(name: str, body: Mapping[str, Any]) -> Started:
+    message_id = _id(body, "message_id")
+    # The field "id" is the message's in these events only; elsewhere it is a thought's or a file's.
+    if not message_id and name in ("message", "agent_message", "message_end"):
+        message_id = _id(body, "id")
+    return Started(
+        conversation_id=_id(body, "conversation_id"),
+        message_id=message_id,
+        task_id=_id(body, "task_id"),
+        workflow_run_id=_id(body, "workflow_run_id"),
+    )
+
+
+def _usage(body: Mapping[str, Any]) -> Usage:
+    return Usage(
+        total_tokens=_count(body, "total_tokens"),
+        total_price=_number_text(body, "total_price"),
+        currency=_text(body, "currency")[:_MAX_NUMBER_TEXT],
+    )
+
+
+def _object(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = body.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str):
+        return ""
+    # A lone surrogate can be neither stored nor sent.
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _id(body: Mapping[str, Any], key: str) -> str:
+    value = _text(body, key).strip()
+    return value if len(value) <= _MAX_ID else ""
+
+
+def _count(body: Mapping[str, Any], key: str) -> int:
+    """A whole number that counts something; 0 for anything else."""
+    value = body.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return 0
+    return value if 0 <= value <= _MAX_COUNT else 0
+
+
+def _number_text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return ""
+    text = str(value)
+    return text if len(text) <= _MAX_NUMBER_TEXT else ""

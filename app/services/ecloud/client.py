@@ -1,0 +1,202 @@
+"""The gateway's HTTP API: one method per call the bridge makes."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from app.models.flow import SentMessage, WcId
+from app.services.ecloud.cards import ContactCard, Login, MemberCard, read_login, read_receipt
+from app.services.ecloud.responses import (
+    FAILURES,
+    as_list,
+    as_object,
+    decipher_response,
+    read_retry_after,
+    undecided_or,
+)
+from app.services.errors import (
+    EcloudError,
+    EcloudProtocolError,
+    EcloudRefused,
+    EcloudUnavailable,
+)
+
+#: Most ids in one contact look-up; the gateway's own bound.
+MAX_CONTACTS = 20
+#: Largest answer that is read, in bytes; a group of 500 with long avatar addresses has 0.5 MB.
+MAX_ANSWER = 4 * 1024 * 1024
+#: The callback format this bridge reads best (优化版).
+_CALLBACK_TYPE = 2
+_MASK = "***"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EcloudLogin:
+    """One developer account at a gateway."""
+
+    name: str
+    base_url: str
+    #: Sent raw in the header of that name; a secret.
+    authorization: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not (self.authorization.isascii() and self.authorization.isprintable()):
+            # Without the value: this text is shown to operators.
+            raise ValueError(f"ecloud.authorization（{self.name}）含有不可打印或非 ASCII 的字符")
+
+
+class EcloudClient:
+    """
+    Speaks to one gateway login; safe to share between tasks.
+
+    Every method raises the errors of ``decipher_response``, and ``EcloudUnavailable`` when the
+    connection could not be made. No message of an error contains the Authorization value.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, login: EcloudLogin, timeout: float) -> None:
+        """
+        Args:
+            timeout: seconds of one call, the connection included.
+        """
+        self._http = http
+        self._login = login
+        # Connecting must give up first: only then is it certain that nothing was sent.
+        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
+
+    @property
+    def login(self) -> EcloudLogin:
+        """Whom this client speaks for."""
+        return self._login
+
+    async def send_text(
+        self, *, w_id: str, group_id: WcId, text: str, at: Sequence[WcId] = ()
+    ) -> SentMessage:
+        """
+        Send one text into a group.
+
+        Args:
+            text: contains ``@名字`` already for everybody in *at*; the gateway adds nothing.
+
+        Raises:
+            EcloudUndecided: The request went out; whether it was carried out is unknown.
+        """
+        body = {"wId": w_id, "wcId": group_id, "content": text}
+        if at:
+            body["at"] = ",".join(at)
+        return read_receipt(as_object(await self._call("/sendText", body, is_send=True)))
+
+    async def get_contacts(self, w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
+        """
+        Look up people and groups, at most ``MAX_CONTACTS``; unknown ones are left out.
+
+        People who are no friends of the account are often missing: ``get_member_info``.
+        """
+        if not 0 < len(wc_ids) <= MAX_CONTACTS:
+            raise ValueError(f"between 1 and {MAX_CONTACTS} ids, not {len(wc_ids)}")
+        data = await self._call("/getContact", {"wId": w_id, "wcId": ",".join(wc_ids)})
+        asked = wc_ids[0] if len(wc_ids) == 1 else ""
+        cards = (ContactCard.from_wire(item, asked=asked) for item in as_list(data))
+        return [card for card in cards if card is not None]
+
+    async def get_members(self, w_id: str, group_id: WcId) -> list[MemberCard]:
+        """The members of a group."""
+        data = await self._call("/getChatRoomMember", {"wId": w_id, "chatRoomId": group_id})
+        cards = (MemberCard.from_wire(item, group_id=group_id) for item in as_list(data))
+        return [card for card in cards if card is not None]
+
+    async def get_member_info(self, w_id: str, group_id: WcId, wc_id: WcId) -> ContactCard | None:
+        """The card of one member of a group, also of a stranger; None if there is none."""
+        body = {"wId": w_id, "chatRoomId": group_id, "userList": wc_id}
+        found = as_object(await self._call("/getChatRoomMemberInfo", body))
+        return ContactCard.from_wire(found, asked=wc_id) if found else None
+
+    async def query_logins(self) -> list[Login]:
+        """The WeChat accounts of this login that are online, with their current wId."""
+        logins = (read_login(item) for item in as_list(await self._call("/queryLoginWx", {})))
+        return [login for login in logins if login is not None]
+
+    async def is_online(self, w_id: str) -> bool:
+        """Whether this instance of a login is online; the gateway says so in two ways."""
+        try:
+            data = await self._call("/isOnline", {"wId": w_id})
+        except EcloudRefused as error:
+            if error.peer_code not in FAILURES:
+                raise
+            return False
+        answer = as_object(data).get("isOnline", data if isinstance(data, bool) else True)
+        return str(answer).lower() not in {"false", "0"}
+
+    async def set_callback_url(self, url: str) -> None:
+        """Have all callbacks of this login posted to *url*; a test callback follows."""
+        await self._call("/setHttpCallbackUrl", {"httpUrl": url, "type": _CALLBACK_TYPE})
+
+    async def cancel_callback_url(self) -> None:
+        """Have no callbacks posted any more."""
+        await self._call("/cancelHttpCallbackUrl", {})
+
+    async def ping(self) -> None:
+        """Return if the gateway answers and accepts the Authorization value."""
+        await self._call("/queryLoginWx", {})
+
+    async def _call(self, path: str, body: dict[str, Any], *, is_send: bool = False) -> Any:
+        try:
+            status, retry_after, answer = await self._post(path, body, is_send=is_send)
+            return decipher_response(status, answer, is_send=is_send, retry_after=retry_after)
+        except EcloudError as error:
+            raise self._named(error, path) from error.__cause__
+
+    async def _post(
+        self, path: str, body: dict[str, Any], *, is_send: bool
+    ) -> tuple[int, float | None, bytes]:
+        """Status, Retry-After and body of the answer; all aiohttp exceptions end here."""
+        try:
+            async with self._http.post(
+                self._login.base_url.rstrip("/") + path,
+                data=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+                headers={
+                    "Authorization": self._login.authorization,
+                    "Content-Type": "application/json; charset=utf-8",
+                },
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as response:
+                answer = await self._read(response, is_send=is_send)
+                asked = read_retry_after(response.headers.get("Retry-After", ""), now=time.time())
+                return response.status, asked, answer
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.ServerFingerprintMismatch,
+            aiohttp.InvalidURL,
+            aiohttp.NonHttpUrlClientError,
+        ) as error:
+            raise EcloudUnavailable(f"连接不上网关（{type(error).__name__}）") from error
+        except TimeoutError as error:
+            raise undecided_or(EcloudUnavailable, "网关应答超时", is_send=is_send) from error
+        except aiohttp.ClientError as error:
+            cause = f"与网关的连接中断（{type(error).__name__}）"
+            raise undecided_or(EcloudUnavailable, cause, is_send=is_send) from error
+
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse, *, is_send: bool) -> bytes:
+        chunks = bytearray()
+        async for chunk in response.content.iter_any():
+            chunks += chunk
+            if len(chunks) > MAX_ANSWER:
+                response.close()
+                raise undecided_or(EcloudProtocolError, "网关的应答过大", is_send=is_send)
+        return bytes(chunks)
+
+    def _named(self, error: EcloudError, path: str) -> EcloudError:
+        """The same error, saying which login and call; a peer may echo the secret: masked."""
+        secret = self._login.authorization
+        text = str(error).replace(secret, _MASK) if secret else str(error)
+        return type(error)(
+            f"{self._login.name} {path}：{text}",
+            retry_after=error.retry_after,
+            peer_code=error.peer_code.replace(secret, _MASK) if secret else error.peer_code,
+        )

@@ -1,0 +1,93 @@
+"""What Prometheus is told. Labels never name a person or a group."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
+FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4)
+
+
+class Metrics:
+    """All metrics of one process, in a registry of their own."""
+
+    def __init__(self, *, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self.callbacks = Counter(
+            "bridge_callbacks_total",
+            "Callbacks by verdict",
+            ["verdict"],
+            registry=self.registry,
+        )
+        self.unrecorded = Counter(
+            "bridge_callbacks_unrecorded_total",
+            "Ignored callbacks of which no store has a row",
+            ["verdict"],
+            registry=self.registry,
+        )
+        self.callback_seconds = self._histogram(
+            "bridge_callback_seconds",
+            "From the callback's first byte to its answer",
+            [],
+            FAST_SECONDS,
+        )
+        self.outcomes = Counter(
+            "bridge_messages_total",
+            "Messages by what became of the try",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.dify_seconds = self._histogram(
+            "bridge_dify_seconds", "One question to Dify", ["mode", "outcome"], SECONDS
+        )
+        self.recovered = Counter(
+            "bridge_dify_recovered_total",
+            "Answers whose end nobody heard, by what Dify had of them",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.stops = Counter(
+            "bridge_dify_stops_total",
+            "Runs given up that Dify was told to stop",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.send_seconds = self._histogram(
+            "bridge_send_seconds", "One segment to the gateway", ["outcome"], SECONDS
+        )
+        self.in_flight = self._gauge("bridge_inflight", "Messages in work in this process")
+        self.waiting = self._gauge(
+            "bridge_queue_depth", "Messages that wait, those in work included"
+        )
+        self.oldest = self._gauge(
+            "bridge_queue_oldest_seconds", "Age of the oldest waiting message"
+        )
+        self.dead = self._gauge("bridge_dead_letters", "Messages that were given up")
+        self.spilled = self._gauge("bridge_spilled", "Callbacks that only the spill file has")
+        self.unsent = self._gauge("bridge_segments_open", "Segments planned and not sent")
+        self.breakers = Gauge(
+            "bridge_breaker_open",
+            "Breakers that are open: the peer is left alone but for a probe",
+            ["peer"],
+            registry=self.registry,
+        )
+        self.parked = self._gauge(
+            "bridge_parked_users", "Users who wait until a peer is well again"
+        )
+        self.scrape_failures = Counter(
+            "bridge_figures_unavailable_total",
+            "Looks at the gauges while a store was away",
+            registry=self.registry,
+        )
+        info = Gauge("bridge_build_info", "Which version runs", ["version"], registry=self.registry)
+        info.labels(version=version).set(1)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self.registry)

@@ -1,0 +1,297 @@
+"""
+The outbox: what is planned is owed to the group, whatever happens to the process.
+
+Planning is the point where an answer becomes durable: message, segments, journal and session are
+one commit, guarded by the fence. From then on Dify is never asked again for this message.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from loguru import logger
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.models.flow import Answer, Segment, SegmentKind, SentMessage, Turn, WcId
+from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.segment import SegmentState
+from app.services.conversations import Journal, TurnEntry, save_session
+from app.services.echoes import find_echo
+from app.services.errors import QueueUnavailable
+from app.services.outbox_table import (
+    Planned,
+    Sent,
+    cancel_unsent,
+    dify_columns,
+    finish_sent,
+    insert_segments,
+    is_answered_by,
+    live_seqs,
+    mark_sending,
+    mark_sent,
+    next_seq,
+    note_not_sent,
+    settle,
+    take_row,
+)
+from app.services.owed_segments import (
+    live_segments,
+    open_segments,
+    owing_accounts,
+    recent_sends,
+)
+from app.services.stages import utc_now
+from app.services.store import Store
+
+ANSWERED = "answered"
+ANSWERED_NOTHING = "answered_nothing"
+CUT_SHORT = "cut_short"
+
+_M = MESSAGES.c
+_LOCK_WAITING = (
+    select(_M.id).where(_M.id == bindparam("this_id"), _M.state.in_(UNFINISHED)).with_for_update()
+)
+_TURN_ROW = select(_M.received_at, _M.journal_id, _M.dify_conversation_id).where(
+    _M.id == bindparam("this_id")
+)
+
+
+class Bell(Protocol):
+    """Wakes the sender of an account, in whichever process it runs."""
+
+    async def ring(self, bot: WcId) -> None:
+        """Something is planned; raises ``QueueUnavailable`` if nobody could be told."""
+        ...
+
+
+class Outbox:
+    """Plans answers and records what became of their segments."""
+
+    def __init__(self, *, store: Store, journal: Journal, bell: Bell, app: str) -> None:
+        self._store = store
+        self._bell = bell
+        self._journal = journal
+        self._app = app
+
+    async def plan_part(
+        self,
+        turn: Turn,
+        segments: Sequence[Segment],
+        answer_so_far: Answer,
+        *,
+        void: range | None = None,
+    ) -> set[int]:
+        """
+        Plan finished parts of a running stream.
+
+        Args:
+            void: numbers of segments that Dify took back; those that are not out yet are cancelled.
+
+        Returns:
+            Numbers of the message's segments that are not cancelled; empty without *void*.
+
+        Raises:
+            StaleFence: a newer claim has the message.
+            StoreUnavailable: it is unknown whether they are planned; the call may be repeated.
+        """
+
+        async def work(connection: AsyncConnection) -> set[int]:
+            columns = {**dify_columns(answer_so_far), "dify_app": self._app}
+            await take_row(connection, turn, columns)
+            await insert_segments(connection, turn, segments)
+            if void is None:
+                return set()
+            await cancel_unsent(connection, turn.message_id, void)
+            return await live_seqs(connection, turn.message_id)
+
+        live = await self._store.transact(work)
+        await self._ring(turn.bot_wc_id)
+        return live
+
+    async def plan(
+        self,
+        turn: Turn,
+        segments: Sequence[Segment],
+        answer: Answer,
+        *,
+        is_repeated: bool = False,
+    ) -> None:
+        """
+        Save a whole answer: the message is answered, its last segments are planned.
+
+        Args:
+            is_repeated: an earlier call of this claim failed and may have been carried out after all.
+
+        Raises:
+            StaleFence: a newer claim has the message; the caller's work is void.
+            StoreUnavailable: it is unknown whether it was saved; a next claim will see.
+        """
+        verdict = (
+            CUT_SHORT
+            if answer.is_cut_short
+            else ANSWERED
+            if answer.text.strip()
+            else ANSWERED_NOTHING
+        )
+
+        async def work(connection: AsyncConnection) -> None:
+            columns = {
+                **dify_columns(answer),
+                "dify_app": self._app,
+                "state": MessageState.ANSWERED,
+                "verdict": verdict,
+                "answered_at": utc_now(),
+                "is_cut_short": answer.is_cut_short,
+                "error": "",
+            }
+            if is_repeated and await is_answered_by(connection, turn):
+                return
+            await take_row(connection, turn, columns)
+            await insert_segments(connection, turn, segments)
+            await self._write_turn(connection, turn, answer=answer.text, outcome=verdict)
+            if answer.conversation_id not in ("", turn.conversation_id):
+                await save_session(
+                    connection, app=self._app, turn=turn, conversation_id=answer.conversation_id
+                )
+            if not segments:
+                await finish_sent(connection, turn.message_id)
+
+        await self._store.transact(work)
+        await self._ring(turn.bot_wc_id)
+
+    async def bury(
+        self, turn: Turn, *, reason: str, error: str, segments: Sequence[Segment]
+    ) -> None:
+        """
+        Give a message up: dead in SQL first, with at most one sentence for the group.
+
+        The sentence is left out where parts of an answer, or a former one, are planned; it is numbered
+        behind void ones.
+
+        Raises:
+            StaleFence: a newer claim has the message.
+            StoreUnavailable: nothing was changed.
+        """
+
+        async def work(connection: AsyncConnection) -> None:
+            columns = {
+                "state": MessageState.DEAD,
+                "verdict": f"failed:{reason}"[:40],
+                "error": error[:500],
+                "done_at": utc_now(),
+            }
+            await take_row(connection, turn, columns)
+            if segments and not await live_seqs(connection, turn.message_id):
+                start = await next_seq(connection, turn.message_id)
+                own = [
+                    replace(one, seq=start + number, kind=SegmentKind.NOTICE)
+                    for number, one in enumerate(segments)
+                ]
+                await insert_segments(connection, turn, own)
+            await self._write_turn(connection, turn, answer=None, outcome=f"failed:{reason}")
+
+        await self._store.transact(work)
+        await self._ring(turn.bot_wc_id)
+
+    async def begun(self, turn: Turn) -> tuple[tuple[Segment, ...], str]:
+        """What is planned of a turn's answer and not void, and the Dify conversation it is from."""
+        async with self._store.read() as connection:
+            row = (await connection.execute(_TURN_ROW, {"this_id": turn.message_id})).one()
+            segments = await live_segments(connection, turn.message_id)
+            return segments, row.dify_conversation_id
+
+    async def open_turn(self, connection: AsyncConnection, turn: Turn) -> None:
+        """Write the question into the journal, unless the answer was faster. For ``Stages.defer``."""
+        waits = await connection.scalar(_LOCK_WAITING, {"this_id": turn.message_id})
+        if waits is not None:
+            await self._write_turn(connection, turn, answer=None, outcome=None)
+
+    async def _write_turn(
+        self, connection: AsyncConnection, turn: Turn, *, answer: str | None, outcome: str | None
+    ) -> None:
+        row = (await connection.execute(_TURN_ROW, {"this_id": turn.message_id})).one()
+        entry = TurnEntry(
+            message_id=turn.message_id,
+            received_at=row.received_at,
+            question=turn.question,
+            answer=answer,
+            outcome=outcome,
+        )
+        await self._journal.write(
+            connection,
+            entry,
+            turn=turn,
+            conversation_id=row.dify_conversation_id,
+            old_journal_id=row.journal_id,
+        )
+
+    async def _ring(self, bot: WcId) -> None:
+        try:
+            await self._bell.ring(bot)
+        except QueueUnavailable as error:
+            # The sender looks by itself every few seconds.
+            logger.debug("outbox.nobody_told", error=error)
+
+    async def owing_accounts(self) -> list[WcId]:
+        """Accounts that have something to send."""
+        async with self._store.read() as connection:
+            return await owing_accounts(connection)
+
+    async def open_segments(self, bot: WcId, *, limit: int) -> list[Planned]:
+        """What one account owes, in the order of planning."""
+        async with self._store.read() as connection:
+            return await open_segments(connection, bot, limit=limit)
+
+    async def mark_sending(self, segment: Planned, *, sender: str, sent: Sent | None) -> bool:
+        """
+        Commit that this segment's call goes out now, and in the same commit what the call before gave.
+
+        So at most one segment of an account is undecided when its sender dies.
+
+        Returns:
+            False: somebody cancelled the segment meanwhile, or another sender has it; it must not
+            be sent.
+        """
+
+        async def work(connection: AsyncConnection) -> bool:
+            if sent is not None:
+                await mark_sent(connection, sent)
+            return await mark_sending(connection, segment, sender=sender)
+
+        return await self._store.transact(work)
+
+    async def mark_sent(self, sent: Sent) -> None:
+        """Record what a call gave; finish the message if it was its last segment."""
+        await self._store.transact(lambda connection: mark_sent(connection, sent))
+
+    async def put_back(self, segment: Planned, *, error: str) -> None:
+        """The last call certainly did not go out, and *segment* does not count it: planned again."""
+        await self._store.transact(
+            lambda connection: settle(connection, segment, SegmentState.PLANNED, error)
+        )
+
+    async def give_up(self, segment: Planned, state: SegmentState, *, error: str) -> None:
+        """
+        Close a segment that will not be sent: ``unknown`` or ``failed``.
+
+        The message says so, too: nobody should read "answered" where the group saw nothing.
+        """
+
+        async def work(connection: AsyncConnection) -> None:
+            await settle(connection, segment, state, error)
+            await note_not_sent(connection, segment, error)
+            await finish_sent(connection, segment.message_id)
+
+        await self._store.transact(work)
+
+    async def find_echo(self, segment: Planned) -> SentMessage | None:
+        """What came back from the group of a segment's call; None: nothing yet."""
+        async with self._store.read() as connection:
+            return await find_echo(connection, segment)
+
+    async def recent_sends(self, bot: WcId, *, since: datetime) -> list[datetime]:
+        """When calls of this account went out lately, oldest first, whatever became of them."""
+        async with self._store.read() as connection:
+            return await recent_sends(connection, bot, since=since)

@@ -1,0 +1,287 @@
+"""Statements of the outbox, built once; each function works on the caller's transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, exists, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.models.flow import Answer, MessageId, Segment, SegmentKind, SentMessage, Turn, WcId
+from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
+from app.services.conversations import refresh_flags
+from app.services.errors import StaleFence
+from app.services.stages import utc_now
+from app.services.text import text_digest
+
+#: The verdict of an answer of which the group saw nothing.
+NOT_SENT = "failed:not_sent"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A segment on its way out."""
+
+    id: int
+    message_id: MessageId
+    seq: int
+    bot_wc_id: WcId
+    group_id: WcId
+    kind: SegmentKind
+    content: str
+    mention: WcId
+    state: SegmentState
+    #: Calls that may have gone out.
+    tries: int
+    planned_at: datetime
+    sending_at: datetime | None
+
+    @property
+    def text_digest(self) -> str:
+        """What an echo of it would have."""
+        return text_digest(self.content)
+
+    @property
+    def called_at(self) -> datetime:
+        """When its last call went out."""
+        return self.sending_at or self.planned_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """A segment and its receipt, not yet written."""
+
+    segment: Planned
+    receipt: SentMessage
+    at: datetime
+
+
+#: States of segments that the group saw, may have seen, or may still see.
+_SEEN_OR_OPEN = (*OPEN_STATES, SegmentState.SENT, SegmentState.UNKNOWN, SegmentState.RECALLED)
+
+_M = MESSAGES.c
+_S = SEGMENTS.c
+_THIS_MESSAGE = _M.id == bindparam("this_id")
+_THIS_SEGMENT = _S.id == bindparam("this_id")
+_OWES = exists(
+    select(_S.id).where(_S.message_id == _M.id, _S.state.in_(OPEN_STATES)).correlate(MESSAGES)
+)
+
+_TAKE = update(MESSAGES).where(
+    _THIS_MESSAGE, _M.fence <= bindparam("this_fence"), _M.state.in_(UNFINISHED)
+)
+_INSERT = insert(SEGMENTS)
+_CANCEL = (
+    update(SEGMENTS)
+    .where(
+        _S.message_id == bindparam("this_id"),
+        _S.state == SegmentState.PLANNED,
+        _S.seq.between(bindparam("first"), bindparam("last")),
+    )
+    .values(state=SegmentState.CANCELLED)
+)
+_PLANNED_BEFORE = select(_S.seq, _S.content).where(_S.message_id == bindparam("this_id"))
+_LIVE = select(_S.seq).where(
+    _S.message_id == bindparam("this_id"), _S.state != SegmentState.CANCELLED
+)
+_LAST_SEQ = select(func.max(_S.seq)).where(_S.message_id == bindparam("this_id"))
+_OUTCOME = select(_M.fence, _M.state).where(_THIS_MESSAGE)
+#: Not if another sender marked it since it was read: two may believe for a moment to have the lease.
+_MARK_SENDING = (
+    update(SEGMENTS)
+    .where(
+        _THIS_SEGMENT,
+        _S.state.in_(OPEN_STATES),
+        or_(_S.tries == bindparam("known_tries"), _S.sender == bindparam("this_sender")),
+    )
+    .values(state=SegmentState.SENDING)
+)
+_MARK_SENT = (
+    update(SEGMENTS)
+    .where(_THIS_SEGMENT, _S.state == SegmentState.SENDING)
+    .values(state=SegmentState.SENT, error="")
+)
+_SETTLE = update(SEGMENTS).where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES))
+_IS_SEEN = select(
+    exists(
+        select(_S.id).where(
+            _S.message_id == bindparam("this_id"),
+            _S.state.in_(_SEEN_OR_OPEN),
+            _S.kind != SegmentKind.NOTICE,
+        )
+    )
+)
+_NOTE_ERROR = update(MESSAGES).where(_THIS_MESSAGE, _M.state != MessageState.DEAD)
+_NOTE_VERDICT = update(MESSAGES).where(_THIS_MESSAGE, _M.state == MessageState.ANSWERED)
+_FINISH = (
+    update(MESSAGES)
+    .where(_THIS_MESSAGE, _M.state == MessageState.ANSWERED, ~_OWES)
+    .values(state=MessageState.DONE)
+)
+_CLOSED_JOURNAL = select(_M.journal_id).where(
+    _THIS_MESSAGE,
+    _M.state.in_((MessageState.DONE, MessageState.DEAD)),
+    ~_OWES,
+    _M.journal_id.is_not(None),
+)
+
+
+def dify_columns(answer: Answer) -> dict[str, Any]:
+    """What is known of Dify's side of an answer; nothing that is known already is blanked (pure)."""
+    columns: dict[str, Any] = {
+        "dify_conversation_id": answer.conversation_id[:64],
+        "dify_message_id": answer.dify_message_id[:64],
+        "dify_task_id": answer.task_id[:64],
+        "dify_run_id": answer.workflow_run_id[:64],
+        "total_tokens": answer.usage.total_tokens or None,
+        "total_price": answer.usage.total_price[:32],
+        "currency": answer.usage.currency[:8],
+    }
+    return {name: value for name, value in columns.items() if value}
+
+
+async def take_row(connection: AsyncConnection, turn: Turn, columns: dict[str, Any]) -> None:
+    """
+    Compare-and-set on the fence: the one place where a stale worker is found out.
+
+    Raises:
+        StaleFence: a newer claim wrote the row, or the message has its outcome.
+    """
+    this = {"this_id": turn.message_id, "this_fence": turn.fence, "fence": turn.fence}
+    result = await connection.execute(_TAKE, {**this, **columns})
+    if result.rowcount != 1:
+        raise StaleFence(f"message {turn.message_id}: not ours under fence {turn.fence}")
+
+
+async def write_fence(connection: AsyncConnection, turn: Turn) -> None:
+    """Say that this claim has the message; nothing where a newer one wrote or it has its outcome."""
+    this = {"this_id": turn.message_id, "this_fence": turn.fence, "fence": turn.fence}
+    await connection.execute(_TAKE, this)
+
+
+async def is_answered_by(connection: AsyncConnection, turn: Turn) -> bool:
+    """Whether the message has its answer from this very claim."""
+    row = (await connection.execute(_OUTCOME, {"this_id": turn.message_id})).one_or_none()
+    is_over = row is not None and row.state in (MessageState.ANSWERED, MessageState.DONE)
+    return row is not None and is_over and row.fence == turn.fence
+
+
+async def live_seqs(connection: AsyncConnection, message_id: MessageId) -> set[int]:
+    """Numbers of a message's segments that are not void."""
+    return set(await connection.scalars(_LIVE, {"this_id": message_id}))
+
+
+async def next_seq(connection: AsyncConnection, message_id: MessageId) -> int:
+    """Number of a message's next segment."""
+    last = await connection.scalar(_LAST_SEQ, {"this_id": message_id})
+    return 0 if last is None else last + 1
+
+
+async def insert_segments(
+    connection: AsyncConnection, turn: Turn, segments: Sequence[Segment]
+) -> None:
+    """
+    Plan segments of a turn; may be repeated after a commit that was perhaps carried out.
+
+    Raises:
+        StaleFence: a number is taken by another text, which a newer claim must have planned.
+    """
+    if not segments:
+        return
+    now = utc_now()
+    rows = [
+        {
+            "message_id": turn.message_id,
+            "seq": segment.seq,
+            "bot_wc_id": turn.bot_wc_id,
+            "group_id": turn.group_id,
+            "kind": segment.kind,
+            "content": segment.content,
+            "mention": segment.mention,
+            "text_digest": text_digest(segment.content),
+            "state": SegmentState.PLANNED,
+            "planned_at": now,
+        }
+        for segment in segments
+    ]
+    try:
+        await connection.execute(_INSERT, rows)
+    except IntegrityError:
+        # The rows before the refused one may be in already; they are found like older ones.
+        missing = await _missing(connection, turn, segments)
+        if missing:
+            await connection.execute(_INSERT, [row for row in rows if row["seq"] in missing])
+
+
+async def _missing(
+    connection: AsyncConnection, turn: Turn, segments: Sequence[Segment]
+) -> set[int]:
+    """Numbers that are not planned yet."""
+    found = await connection.execute(_PLANNED_BEFORE, {"this_id": turn.message_id})
+    known: dict[int, str] = {row.seq: row.content for row in found}
+    for segment in segments:
+        if known.get(segment.seq, segment.content) != segment.content:
+            raise StaleFence(f"message {turn.message_id}: segment {segment.seq} is not ours")
+    return {segment.seq for segment in segments} - known.keys()
+
+
+async def cancel_unsent(connection: AsyncConnection, message_id: MessageId, void: range) -> None:
+    """Make void what is planned and not on its way, of the segments with these numbers."""
+    this = {"this_id": message_id, "first": void.start, "last": void.stop - 1}
+    await connection.execute(_CANCEL, this)
+
+
+async def mark_sending(connection: AsyncConnection, segment: Planned, *, sender: str) -> bool:
+    """
+    The call goes out now; may be repeated: it is one call.
+
+    Returns:
+        False: the segment is closed, or another sender's call goes out.
+    """
+    known = {"this_id": segment.id, "known_tries": segment.tries, "this_sender": sender}
+    values = {"sender": sender, "sending_at": utc_now(), "tries": segment.tries + 1}
+    result = await connection.execute(_MARK_SENDING, {**known, **values})
+    return result.rowcount == 1
+
+
+async def mark_sent(connection: AsyncConnection, sent: Sent) -> None:
+    """Write a receipt; finish the message if it was its last segment."""
+    values = {
+        "this_id": sent.segment.id,
+        "sent_at": sent.at,
+        "msg_id": sent.receipt.msg_id,
+        "new_msg_id": sent.receipt.new_msg_id,
+        "created_time": sent.receipt.created_at,
+    }
+    await connection.execute(_MARK_SENT, values)
+    await finish_sent(connection, sent.segment.message_id)
+
+
+async def settle(
+    connection: AsyncConnection, segment: Planned, state: SegmentState, error: str
+) -> None:
+    """Give an open segment another state, and the number of its calls."""
+    values = {"state": state, "error": error[:500], "tries": segment.tries}
+    await connection.execute(_SETTLE, {"this_id": segment.id, **values})
+
+
+async def note_not_sent(connection: AsyncConnection, segment: Planned, error: str) -> None:
+    """Say on the message which segment the group did not get; the verdict falls if it got none."""
+    this = {"this_id": segment.message_id}
+    is_seen = await connection.scalar(_IS_SEEN, this)
+    text = f"segment {segment.seq} not sent: {error}"[:500]
+    await connection.execute(_NOTE_ERROR, {**this, "error": text})
+    if not is_seen:
+        await connection.execute(_NOTE_VERDICT, {**this, "verdict": NOT_SENT})
+
+
+async def finish_sent(connection: AsyncConnection, message_id: MessageId) -> None:
+    """An answered message that owes nothing more is done; its journal row is brought up to date."""
+    this = {"this_id": message_id}
+    await connection.execute(_FINISH, {**this, "done_at": utc_now()})
+    journal_id = await connection.scalar(_CLOSED_JOURNAL, this)
+    if journal_id is not None:
+        await refresh_flags(connection, journal_id)

@@ -1,0 +1,90 @@
+"""What accounts owe their groups and lately sent, as SQL has it; each function reads on the caller's connection."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.models.flow import MessageId, Segment, SegmentKind, WcId
+from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
+from app.services.outbox_table import Planned
+
+_S = SEGMENTS.c
+_OWING = select(_S.bot_wc_id).where(_S.state.in_(OPEN_STATES)).distinct()
+_OPEN_SEGMENTS = (
+    select(
+        _S.id,
+        _S.message_id,
+        _S.seq,
+        _S.bot_wc_id,
+        _S.group_id,
+        _S.kind,
+        _S.content,
+        _S.mention,
+        _S.state,
+        _S.tries,
+        _S.planned_at,
+        _S.sending_at,
+    )
+    .where(_S.bot_wc_id == bindparam("bot"), _S.state.in_(OPEN_STATES))
+    .order_by(_S.id)
+)
+_RECENT = (
+    select(_S.sending_at)
+    .where(_S.bot_wc_id == bindparam("bot"), _S.sending_at >= bindparam("since"))
+    .order_by(_S.sending_at)
+)
+_LIVE = (
+    select(_S.seq, _S.content, _S.mention)
+    .where(
+        _S.message_id == bindparam("this_id"),
+        _S.state != SegmentState.CANCELLED,
+        _S.kind != SegmentKind.NOTICE,
+    )
+    .order_by(_S.seq)
+)
+
+
+async def owing_accounts(connection: AsyncConnection) -> list[WcId]:
+    """Accounts that have something to send."""
+    return [WcId(bot) for (bot,) in await connection.execute(_OWING)]
+
+
+async def open_segments(connection: AsyncConnection, bot: WcId, *, limit: int) -> list[Planned]:
+    """What one account owes, in the order of planning."""
+    rows = await connection.execute(_OPEN_SEGMENTS.limit(limit), {"bot": bot})
+    return [_planned(row) for row in rows]
+
+
+async def live_segments(connection: AsyncConnection, message_id: MessageId) -> tuple[Segment, ...]:
+    """What a group has, or will have, of the answer to a message."""
+    rows = await connection.execute(_LIVE, {"this_id": message_id})
+    return tuple(
+        Segment(seq=row.seq, content=row.content, mention=WcId(row.mention)) for row in rows
+    )
+
+
+async def recent_sends(
+    connection: AsyncConnection, bot: WcId, *, since: datetime
+) -> list[datetime]:
+    """When calls of one account went out, oldest first, whatever became of them."""
+    rows = await connection.execute(_RECENT, {"bot": bot, "since": since})
+    return [at for (at,) in rows]
+
+
+def _planned(row: Any) -> Planned:
+    return Planned(
+        id=row.id,
+        message_id=MessageId(row.message_id),
+        seq=row.seq,
+        bot_wc_id=WcId(row.bot_wc_id),
+        group_id=WcId(row.group_id),
+        kind=SegmentKind(row.kind),
+        content=row.content,
+        mention=WcId(row.mention),
+        state=SegmentState(row.state),
+        tries=row.tries,
+        planned_at=row.planned_at,
+        sending_at=row.sending_at,
+    )

@@ -1,0 +1,127 @@
+"""
+The use case: take one callback in.
+
+Parse, decide, make durable. What the gateway hears depends on one thing only: is it durable, or
+does it need no work?
+"""
+
+from loguru import logger
+
+from app.models.flow import (
+    Accepted,
+    Decision,
+    Duplicate,
+    GroupMessage,
+    Ignored,
+    IgnoreReason,
+    Origin,
+    Question,
+    Receipt,
+    Refused,
+    Unrecorded,
+)
+from app.services.accounts import Accounts
+from app.services.contact_rows import Seen
+from app.services.contacts import Contacts
+from app.services.decide import decide
+from app.services.ecloud.callback import parse_callback
+from app.services.errors import StoreUnavailable
+from app.services.groups import Groups
+from app.services.inbox import Inbox
+from app.services.metrics import Metrics
+from app.services.refusal_log import RefusalLog
+from app.utils.clock import Clock
+
+#: Seconds for everything, the arrival of the body included; the gateway gives up after 6.
+BUDGET = 4.0
+
+
+class Reception:
+    """Takes callbacks in and counts each under exactly one verdict."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        accounts: Accounts,
+        groups: Groups,
+        contacts: Contacts,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._inbox = inbox
+        self._accounts = accounts
+        self._groups = groups
+        self._contacts = contacts
+        self._metrics = metrics
+        self._clock = clock
+        self.refusal_log = RefusalLog(clock)
+
+    async def take(self, raw: bytes, *, seconds: float = BUDGET) -> Receipt | Unrecorded:
+        """
+        Take one callback.
+
+        Args:
+            seconds: what is left of the budget.
+
+        Raises:
+            StoreUnavailable: nothing durable could take in time what has to be answered.
+        """
+        return await self._accept(self._decide(raw), raw, seconds)
+
+    async def take_too_large(
+        self, beginning: bytes, *, seconds: float = BUDGET
+    ) -> Receipt | Unrecorded:
+        """Keep the beginning of a body that passed the bound."""
+        ignored = Ignored(origin=Origin(), reason=IgnoreReason.TOO_LARGE)
+        return await self._accept(ignored, beginning, seconds)
+
+    def _decide(self, raw: bytes) -> Decision:
+        parsed = parse_callback(raw)
+        self._accounts.observe(parsed.origin)
+        if not isinstance(parsed, GroupMessage):
+            return parsed
+        origin = parsed.origin
+        self._groups.note(origin.bot_wc_id, origin.group_id)
+        return decide(
+            parsed,
+            self._groups.settings(origin.bot_wc_id, origin.group_id).rules,
+            own_accounts=self._accounts.own_ids,
+            now=self._clock.time(),
+        )
+
+    async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
+        try:
+            receipt = await self._inbox.accept(decision, raw, seconds=seconds)
+        except StoreUnavailable as error:
+            if isinstance(decision, Ignored):
+                return self._leave_unrecorded(decision.reason, error)
+            self._metrics.callbacks.labels(verdict="unavailable").inc()
+            raise
+        verdict = verdict_of(decision, receipt)
+        self._metrics.callbacks.labels(verdict=verdict).inc()
+        if isinstance(receipt, Refused):
+            self.refusal_log.note(receipt)
+            return receipt
+        kind = type(receipt).__name__.lower()
+        logger.info(f"callback.{kind}", message_id=receipt.message_id, verdict=verdict)
+        if isinstance(decision, Question) and isinstance(receipt, Accepted):
+            origin = decision.message.origin
+            self._contacts.note(Seen(origin.bot_wc_id, origin.group_id, origin.from_user))
+        return receipt
+
+    def _leave_unrecorded(self, reason: IgnoreReason, error: StoreUnavailable) -> Unrecorded:
+        """Nothing is owed for it: refusing it would only make the gateway think that we are ill."""
+        self._metrics.callbacks.labels(verdict=reason).inc()
+        self._metrics.unrecorded.labels(verdict=reason).inc()
+        logger.warning("callback.unrecorded", verdict=reason, error=error)
+        return Unrecorded(reason=reason)
+
+
+def verdict_of(decision: Decision, receipt: Receipt) -> str:
+    """The one word under which a callback is counted (pure)."""
+    if isinstance(receipt, Duplicate):
+        return "duplicate"
+    if isinstance(receipt, Refused):
+        return receipt.reason
+    return decision.reason if isinstance(decision, Ignored) else "accepted"

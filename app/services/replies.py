@@ -1,0 +1,242 @@
+"""
+The use case: answer one message.
+
+Dify is asked, the answer is cut into segments, and the outbox takes them. What goes wrong is
+raised in the words of ``errors.py``; the worker decides what becomes of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from app.models.flow import Asking, Turn
+from app.services.dify.client import DifyClient
+from app.services.dify.limit import Gate
+from app.services.dify.moderation import Moderation
+from app.services.dify.wire import ChatRequest
+from app.services.errors import (
+    DifyConversationGone,
+    DifyError,
+    LeaseLost,
+    ServiceError,
+    StaleFence,
+    StoreUnavailable,
+    code_of,
+)
+from app.services.metrics import Metrics
+from app.services.outbox import Outbox
+from app.services.planning import plan_patiently
+from app.services.rescue import Rescue
+from app.services.segmenter import Segmenter
+from app.services.stages import Stages, utc_now
+from app.services.streamed_reply import StreamedReply
+from app.utils.budget import Budget
+from app.utils.clock import Clock
+from app.utils.stopwatch import Stopwatch, Timed
+
+
+@dataclass(eq=False, slots=True)
+class _Try:
+    """One try to answer: its budget, what it asks, and what of the answer was planned."""
+
+    turn: Turn
+    reply: StreamedReply
+    budget: Budget = field(default_factory=Budget)
+    #: The question whose end is not heard yet: this try's own, or a former one's.
+    asking: Asking | None = None
+    #: Dify is away; what it has is fetched by a next try.
+    is_left_open: bool = False
+
+    def unheard(self, error: Exception) -> Asking | None:
+        """What Dify may have an answer to in spite of *error*; None: it said no, or was not asked."""
+        told = self.reply.asking
+        if self.reply.is_failed:
+            return None
+        if told.conversation_id and told.dify_message_id:
+            return told
+        may_run = isinstance(error, DifyError) and error.may_run
+        is_known = self.asking is not None and self.asking.conversation_id
+        return self.asking if may_run and is_known else None
+
+
+class Replies:
+    """Answers turns, in the mode the settings say."""
+
+    def __init__(
+        self,
+        *,
+        dify: DifyClient,
+        moderation: Moderation,
+        gate: Gate,
+        outbox: Outbox,
+        stages: Stages,
+        rescue: Rescue,
+        metrics: Metrics,
+        clock: Clock,
+        streaming: bool,
+        segmenter: Segmenter,
+        budget: float,
+    ) -> None:
+        self._dify = dify
+        self._moderation = moderation
+        self._gate = gate
+        self._outbox = outbox
+        self._stages = stages
+        self._rescue = rescue
+        self._metrics = metrics
+        self._clock = clock
+        self._streaming = streaming
+        self._segmenter = segmenter
+        #: Seconds of one try, counted from when Dify is free for it.
+        self._budget = budget
+
+    async def answer(self, turn: Turn) -> None:
+        """
+        Answer one message: when this returns, the answer is durable.
+
+        Raises:
+            DifyError: Dify gave none.
+            TimeoutError: the budget of one try is spent.
+            StaleFence, StoreUnavailable: as ``Outbox.plan``.
+        """
+        one = _Try(turn, self._reply(turn))
+        try:
+            async with one.budget:
+                await self._answer(one)
+        except (StaleFence, LeaseLost, StoreUnavailable):
+            raise
+        except Exception as error:
+            if not await self._is_closed_short(one, error):
+                raise
+
+    async def end(self) -> None:
+        """No more turns come; wait for what is on its way."""
+        await self._rescue.end()
+
+    async def _answer(self, one: _Try) -> None:
+        turn = one.turn
+        if turn.unheard is not None:
+            one.budget.begin(self._budget)
+            if await self._is_fetched(one, turn.unheard):
+                return
+            one.budget.end()
+        if turn.begun:
+            # Another answer must not follow these parts.
+            await self._close_short(one)
+            return
+        try:
+            async with self._gate.slot():
+                one.budget.begin(self._budget)
+                await self._ask_with_healing(one)
+        except (StaleFence, LeaseLost, StoreUnavailable):
+            raise
+        except Exception as error:
+            unheard = one.unheard(error)
+            if unheard is None:
+                raise
+            logger.warning("dify.unheard", error=code_of(error), planned=one.reply.planned)
+            if not await self._is_fetched(one, unheard):
+                raise
+
+    async def _is_fetched(self, one: _Try, asking: Asking) -> bool:
+        """Whether the answer to *asking* could be had after all; then it is planned."""
+        one.asking = asking
+        try:
+            return await self._rescue.complete(one.turn, asking, one.reply, one.budget)
+        except DifyError:
+            one.is_left_open = True
+            raise
+
+    async def _is_closed_short(self, one: _Try, error: Exception) -> bool:
+        """
+        The try failed. Parts that are out are the answer, unless the rest may be had later.
+
+        Returns:
+            False: nothing was closed; the failure is told.
+        """
+        if one.is_left_open:
+            if one.reply.planned:
+                await one.reply.keep()
+            return False
+        if one.budget.is_spent:
+            told = one.reply.asking
+            await self._rescue.give_up(one.turn, told if told.task_id else one.asking or told)
+        if not one.reply.planned:
+            self._rescue.forget(one.turn)
+            return False
+        if not isinstance(error, (ServiceError, TimeoutError)):
+            logger.opt(exception=error).error("message.unexpected_error")
+        await self._close_short(one, code_of(error))
+        return True
+
+    async def _close_short(self, one: _Try, code: str = "") -> None:
+        logger.warning("reply.cut_short", planned=one.reply.planned, error=code)
+        await one.reply.cut_short()
+
+    async def _ask_with_healing(self, one: _Try) -> None:
+        conversation = one.turn.conversation_id
+        try:
+            await self._ask(one, conversation)
+        except DifyConversationGone:
+            if not conversation:
+                raise
+            logger.warning("dify.conversation_gone", conversation=conversation)
+            await self._ask(one, "")
+
+    async def _ask(self, one: _Try, conversation_id: str) -> None:
+        turn = one.turn
+        request = ChatRequest(query=turn.question, user=turn.user, conversation_id=conversation_id)
+        one.reply = self._reply(turn)
+        one.asking = Asking(conversation_id=conversation_id, asked_at=utc_now())
+        self._rescue.note_asked(turn, one.asking, self._dify.name)
+        ask = self._stream if self._streaming else self._chat
+        await ask(one, request)
+
+    async def _chat(self, one: _Try, request: ChatRequest) -> None:
+        with self._measured("blocking", one) as watch, watch.running():
+            answer = await self._dify.chat(request, one.reply.hear)
+        one.budget.end()
+        segments = self._segmenter.whole(one.turn, answer.text)
+        await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
+        logger.info("dify.answered", segments=len(segments))
+
+    async def _stream(self, one: _Try, request: ChatRequest) -> None:
+        async with self._moderation.learning(), AsyncExitStack() as stack:
+            watch = stack.enter_context(self._measured("streaming", one))
+            with watch.running():
+                events = await stack.enter_async_context(self._dify.stream_chat(request))
+            await one.reply.follow(one.budget.bounded(Timed(events, watch)))
+        one.budget.end()
+        logger.info("dify.answered", segments=await one.reply.finish())
+
+    def _reply(self, turn: Turn) -> StreamedReply:
+        return StreamedReply(
+            turn,
+            outbox=self._outbox,
+            stages=self._stages,
+            segmenter=self._segmenter,
+            clock=self._clock,
+            may_be_replaced=self._moderation.may_take_back,
+        )
+
+    @contextmanager
+    def _measured(self, mode: str, one: _Try) -> Iterator[Stopwatch]:
+        """
+        Tell the metrics how long Dify took.
+
+        A spent budget is Dify's failure; what else goes wrong on our side says nothing about it.
+        """
+        watch = Stopwatch(self._clock)
+        outcome = ""
+        try:
+            yield watch
+            outcome = "answered"
+        except DifyError:
+            outcome = "failed"
+            raise
+        finally:
+            outcome = "failed" if one.budget.is_spent else outcome
+            if outcome:
+                self._metrics.dify_seconds.labels(mode=mode, outcome=outcome).observe(watch.seconds)

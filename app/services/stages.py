@@ -1,0 +1,183 @@
+"""
+Facts about messages that hardly anybody waits for: stage times and the like, written in batches.
+
+What is lost with a crash here is a time in a report, never a message: every state that matters is
+written where it is decided.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, NamedTuple
+
+from loguru import logger
+from sqlalchemy import bindparam, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.models.flow import MessageId
+from app.models.message import MESSAGES, UNFINISHED
+from app.services.errors import StoreUnavailable
+from app.services.store import Store
+from app.utils.loops import stopped_within
+
+FLUSH_SECONDS = 0.2
+KEEP_AT_MOST = 50_000
+#: Most notes, and most works, of one transaction.
+BATCH = 200
+
+
+class Guard(NamedTuple):
+    """Which row a note is for, and when it still holds."""
+
+    message_id: MessageId
+    fence: int | None
+    while_unfinished: bool
+
+
+Notes = Mapping[Guard, dict[str, Any]]
+Work = Callable[[AsyncConnection], Awaitable[None]]
+
+
+def utc_now() -> datetime:
+    """The present, aware."""
+    return datetime.now(UTC)
+
+
+class Stages:
+    """Collects column values per message and writes them every fifth of a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._notes: dict[Guard, dict[str, Any]] = {}
+        self._works: list[Work] = []
+        self._writing = asyncio.Lock()
+        #: The next flush that somebody waits for.
+        self._gathering: asyncio.Task[None] | None = None
+
+    def note(
+        self,
+        message_id: MessageId,
+        *,
+        fence: int | None = None,
+        while_unfinished: bool = False,
+        **columns: Any,
+    ) -> None:
+        """
+        Remember column values of one message.
+
+        Args:
+            fence: written only if no newer claim wrote the row.
+            while_unfinished: written only if the message has no outcome yet.
+        """
+        key = Guard(message_id, fence, while_unfinished)
+        if key in self._notes or len(self._notes) < KEEP_AT_MOST:
+            self._notes.setdefault(key, {}).update(columns)
+
+    def defer(self, work: Work) -> None:
+        """Run *work* in the next batch's transaction; it must bear being repeated."""
+        if len(self._works) < KEEP_AT_MOST:
+            self._works.append(work)
+
+    async def flush(self) -> None:
+        """
+        Write everything noted so far.
+
+        Raises:
+            StoreUnavailable: what was not written is kept for the next time.
+        """
+        async with self._writing:
+            await self._flush()
+
+    async def flush_together(self) -> None:
+        """
+        As ``flush``; whoever asks while one is under way shares the next one, a lone one never waits.
+
+        Raises:
+            StoreUnavailable: as ``flush``.
+        """
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._flush_gathered(), name="stages-flush")
+            self._gathering.add_done_callback(_take_notice)
+        await asyncio.shield(self._gathering)
+
+    async def _flush_gathered(self) -> None:
+        async with self._writing:
+            self._gathering = None
+            await self._flush()
+
+    async def _flush(self) -> None:
+        notes, self._notes = self._notes, {}
+        works, self._works = self._works, []
+        try:
+            # Bounded, so that a long outage does not end in a transaction that never fits.
+            while notes or works:
+                some = dict(islice(notes.items(), BATCH))
+                few = works[:BATCH] if len(some) == len(notes) else []
+                await self._flush_some(some, few)
+                notes = {guard: notes[guard] for guard in notes if guard not in some}
+                works = works[len(few) :]
+        except StoreUnavailable:
+            self._works = (works + self._works)[:KEEP_AT_MOST]
+            self._notes = _newer_wins(notes, self._notes)
+            raise
+
+    async def _flush_some(self, notes: Notes, works: Sequence[Work]) -> None:
+        try:
+            await self._store.transact(lambda connection: _write(connection, notes, works))
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one fact that cannot be written must not hold up the others
+            if len(notes) + len(works) == 1:
+                logger.opt(exception=error).error("stages.refused")
+                return
+            for guard, columns in notes.items():
+                await self._flush_some({guard: columns}, [])
+            for work in works:
+                await self._flush_some({}, [work])
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flush until stopped, then once more."""
+        while not stop.is_set():
+            if not await stopped_within(stop, FLUSH_SECONDS):
+                await self._flush_quietly()
+        await self._flush_quietly()
+
+    async def _flush_quietly(self) -> None:
+        try:
+            await self.flush()
+        except StoreUnavailable as error:
+            logger.debug("stages.kept", notes=len(self._notes), error=error)
+
+
+def _take_notice(flushing: "asyncio.Task[None]") -> None:
+    """Whoever waits hears of a failure; that nobody waits any more is none."""
+    if not flushing.cancelled():
+        flushing.exception()
+
+
+_THIS = MESSAGES.c.id == bindparam("this_id")
+_NOT_OLDER = MESSAGES.c.fence <= bindparam("this_fence")
+_WAITS = MESSAGES.c.state.in_(UNFINISHED)
+#: By whether there is a fence, and whether the message has to be unfinished.
+_WRITES = {
+    (False, False): update(MESSAGES).where(_THIS),
+    (True, False): update(MESSAGES).where(_THIS, _NOT_OLDER),
+    (False, True): update(MESSAGES).where(_THIS, _WAITS),
+    (True, True): update(MESSAGES).where(_THIS, _NOT_OLDER, _WAITS),
+}
+
+
+async def _write(connection: AsyncConnection, notes: Notes, works: Sequence[Work]) -> None:
+    for guard, columns in sorted(notes.items(), key=lambda note: note[0].message_id):
+        values = {"this_id": guard.message_id, **columns}
+        if guard.fence is not None:
+            values["this_fence"] = guard.fence
+        await connection.execute(_WRITES[guard.fence is not None, guard.while_unfinished], values)
+    for work in works:
+        await work(connection)
+
+
+def _newer_wins(older: Notes, newer: Notes) -> dict[Guard, dict[str, Any]]:
+    merged = {key: {**older.get(key, {}), **newer.get(key, {})} for key in {**older, **newer}}
+    return dict(list(merged.items())[:KEEP_AT_MOST])

@@ -1,0 +1,76 @@
+"""Whether an account can send, and since when, as far as anybody noticed (pure)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+from app.models.account import DOWN_STATES, AccountState
+from app.models.flow import WcId
+
+
+class Sign(Enum):
+    """What tells of an account's standing."""
+
+    #: A call was carried out for it, or refused although it is online.
+    WORKS = auto()
+    #: The gateway lists it as online.
+    LISTED = auto()
+    #: The gateway's list does not have it.
+    NOT_LISTED = auto()
+    #: Calls for it fail in a way that is not one group's.
+    FAILS = auto()
+    #: Nothing is owed any more: nobody tries it.
+    RESTS = auto()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Of one account."""
+
+    wc_id: WcId
+    state: AccountState
+    #: When the state began; for one that is down: when it stopped being able to send.
+    since: datetime
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it is known to be unable to send."""
+        return self.state in DOWN_STATES
+
+
+def standing_after(known: Standing, sign: Sign, *, at: datetime) -> Standing:
+    """
+    What is known after a sign.
+
+    Being listed ends no failing: a throttled account is listed, too. One that is down stays down
+    since the same moment, whatever the reason is called.
+    """
+    state = _state_after(known.state, sign)
+    if state is known.state:
+        return known
+    is_still_down = known.is_down and state in DOWN_STATES
+    return Standing(wc_id=known.wc_id, state=state, since=known.since if is_still_down else at)
+
+
+def _state_after(known: AccountState, sign: Sign) -> AccountState:
+    match sign:
+        case Sign.WORKS:
+            return AccountState.ONLINE
+        case Sign.LISTED if known is not AccountState.FAILING:
+            return AccountState.ONLINE
+        case Sign.NOT_LISTED:
+            return AccountState.OFFLINE
+        case Sign.FAILS if known is not AccountState.OFFLINE:
+            return AccountState.FAILING
+        case Sign.RESTS if known is AccountState.FAILING:
+            return AccountState.UNKNOWN
+        case _:
+            return known
+
+
+def later_standing(saved: Standing, learnt: Standing | None) -> Standing:
+    """What holds when a process that learnt something finds what others wrote."""
+    if learnt is None:
+        return saved
+    is_saved_later = saved.state is not AccountState.UNKNOWN and saved.since > learnt.since
+    return saved if is_saved_later else learnt

@@ -1,0 +1,228 @@
+"""
+Opening a turn: what a claim from Redis means, looked up in SQL, which is the truth.
+
+The list in Redis may be behind, ahead, or in another order after a failover; here it is found out,
+under the lease, before anything is asked or sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.models.contact import CONTACTS, GROUP_MEMBERS
+from app.models.conversation import SESSIONS
+from app.models.flow import Asking, Claim, MessageId, Turn, WcId
+from app.models.message import MESSAGES, UNFINISHED
+from app.models.segment import SEGMENTS
+from app.services.groups import Groups
+from app.services.owed_segments import live_segments
+from app.services.store import Store
+from app.services.text import clean_nickname
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfOrder:
+    """An older message of this user waits: the list must be rewritten to begin with these."""
+
+    message_ids: tuple[MessageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadySettled:
+    """The message has its outcome; its entry is a leftover."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormerLife:
+    """
+    The message was given up, and then an operator let it go on: the entry, with what it counts, is
+    of the time before. The sweep brings a new one.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEntry:
+    """SQL knows no such message of this user: it is in a spill file, or somebody's hand put it there."""
+
+    #: The first of this user's messages that SQL knows and that wait, oldest first.
+    waiting: tuple[MessageId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FenceBehind:
+    """The row was written under a greater fence: the clock of Redis went back."""
+
+    row_fence: int
+
+
+Opening = Turn | OutOfOrder | AlreadySettled | FormerLife | UnknownEntry | FenceBehind
+
+
+_M = MESSAGES.c
+_WAITS = (_M.from_user == bindparam("this_user")) & _M.state.in_(UNFINISHED)
+#: The claimed message, and the oldest one of its user that waits.
+_LOOK = select(
+    _M.id,
+    _M.state,
+    _M.fence,
+    _M.bot_wc_id,
+    _M.group_id,
+    _M.from_user,
+    _M.sender_name,
+    _M.question,
+    _M.asked_at,
+    _M.dify_app,
+    _M.dify_conversation_id,
+    _M.dify_message_id,
+    _M.dify_task_id,
+    _M.dify_run_id,
+    _M.attempts,
+    _M.crashes,
+    _M.queued_epoch,
+    _M.replayed_at,
+).where(
+    or_(
+        _M.id == bindparam("this_id"),
+        _M.id == select(func.min(_M.id)).where(_WAITS).scalar_subquery(),
+    )
+)
+_TAKEN = select(_M.dify_message_id).where(
+    _M.from_user == bindparam("this_user"),
+    _M.dify_message_id.in_(bindparam("these_ids", expanding=True)),
+)
+#: So many messages are put right at once; the next ones when their turn comes.
+IN_ORDER_AT_ONCE = 100
+_ORDER = select(_M.id).where(_WAITS).order_by(_M.id).limit(IN_ORDER_AT_ONCE)
+
+
+def _about() -> Any:
+    """One row of what a turn needs beside its message: parts planned, conversation, names."""
+    is_ours = SEGMENTS.c.message_id == bindparam("this_id")
+    last_seq = select(func.max(SEGMENTS.c.seq)).where(is_ours)
+    session = select(SESSIONS.c.conversation_id).where(
+        SESSIONS.c.app == bindparam("this_app"),
+        SESSIONS.c.bot_wc_id == bindparam("this_bot"),
+        SESSIONS.c.group_id == bindparam("this_group"),
+        SESSIONS.c.from_user == bindparam("this_user"),
+    )
+    is_member = (GROUP_MEMBERS.c.group_id == bindparam("this_group")) & (
+        GROUP_MEMBERS.c.wc_id == bindparam("this_user")
+    )
+    nick_name = select(CONTACTS.c.nick_name).where(CONTACTS.c.wc_id == bindparam("this_user"))
+    return select(
+        last_seq.scalar_subquery().label("last_seq"),
+        session.scalar_subquery().label("conversation_id"),
+        select(GROUP_MEMBERS.c.display_name).where(is_member).scalar_subquery().label("name_1"),
+        select(GROUP_MEMBERS.c.nick_name).where(is_member).scalar_subquery().label("name_2"),
+        nick_name.scalar_subquery().label("name_3"),
+    )
+
+
+_ABOUT = _about()
+
+
+async def _waiting_ids(connection: AsyncConnection, user: WcId) -> tuple[MessageId, ...]:
+    found = await connection.scalars(_ORDER, {"this_user": user})
+    return tuple(MessageId(id_) for id_ in found)
+
+
+class Turns:
+    """Opens turns."""
+
+    def __init__(self, *, store: Store, groups: Groups, app: str) -> None:
+        self._store = store
+        self._groups = groups
+        self._app = app
+
+    async def open(self, claim: Claim) -> Opening:
+        """
+        Look up a claimed message.
+
+        Raises:
+            StoreUnavailable: nothing is known; the claim must wait.
+        """
+        this = {"this_id": claim.message_id, "this_user": claim.user}
+        async with self._store.read() as connection:
+            rows = (await connection.execute(_LOOK, this)).all()
+            row = next((row for row in rows if row.id == claim.message_id), None)
+            if row is None or row.from_user != claim.user:
+                others = any(other.from_user == claim.user for other in rows)
+                return UnknownEntry(await _waiting_ids(connection, claim.user) if others else ())
+            if row.state not in UNFINISHED:
+                return AlreadySettled()
+            if any(other.id < row.id for other in rows):
+                return OutOfOrder(await _waiting_ids(connection, claim.user))
+            if row.fence >= claim.fence:
+                return FenceBehind(row.fence)
+            if _is_of_former_life(row, claim):
+                return FormerLife()
+            return await self._turn(connection, row, claim)
+
+    async def _turn(self, connection: AsyncConnection, row: Any, claim: Claim) -> Turn:
+        bot, group, user = WcId(row.bot_wc_id), WcId(row.group_id), WcId(row.from_user)
+        this = {
+            "this_id": row.id,
+            "this_app": self._app,
+            "this_bot": bot,
+            "this_group": group,
+            "this_user": user,
+        }
+        about = (await connection.execute(_ABOUT, this)).one()
+        name = ""
+        if self._groups.settings(bot, group).mention_sender:
+            # The name in the group, the nickname, what the notification said; else nobody is mentioned.
+            known = (about.name_1, about.name_2, about.name_3, row.sender_name)
+            name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
+        return Turn(
+            message_id=MessageId(row.id),
+            fence=claim.fence,
+            bot_wc_id=bot,
+            group_id=group,
+            user=user,
+            question=row.question or "",
+            conversation_id=about.conversation_id or "",
+            mention_name=name,
+            attempts=claim.attempts,
+            asking=self._asking(row, about.conversation_id or ""),
+            begun=() if about.last_seq is None else await live_segments(connection, row.id),
+            next_seq=0 if about.last_seq is None else about.last_seq + 1,
+            replayed_at=row.replayed_at,
+        )
+
+    def _asking(self, row: Any, conversation_id: str) -> Asking | None:
+        """What a former try asked; of a question without a message's id the conversation it went to."""
+        if row.asked_at is None and not row.dify_message_id:
+            return None
+        return Asking(
+            conversation_id=row.dify_conversation_id if row.dify_message_id else conversation_id,
+            dify_message_id=row.dify_message_id,
+            task_id=row.dify_task_id,
+            workflow_run_id=row.dify_run_id,
+            asked_at=row.asked_at,
+            is_open=row.dify_app == self._app,
+        )
+
+    async def taken(self, user: WcId, dify_ids: Sequence[str]) -> set[str]:
+        """
+        Which of these ids of Dify's messages belong to messages of this user already.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        async with self._store.read() as connection:
+            this = {"this_user": user, "these_ids": list(dify_ids)}
+            return set(await connection.scalars(_TAKEN, this))
+
+
+def _is_of_former_life(row: Any, claim: Claim) -> bool:
+    """
+    Whether the claim counts tries of the time before a replay (pure).
+
+    The entry was left in the list when the message was given up, and the sweep has not seen the
+    replay yet.
+    """
+    is_new = row.replayed_at is not None and row.queued_epoch is None
+    return is_new and (claim.attempts > row.attempts or claim.crashes > row.crashes)

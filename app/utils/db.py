@@ -1,0 +1,124 @@
+"""Database URLs and engines: MySQL by asyncmy, SQLite by aiosqlite."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+MYSQL_DRIVERS = ("mysql", "mysql+pymysql", "mysql+asyncmy", "mysql+aiomysql", "mariadb")
+SQLITE_DRIVERS = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
+SQLITE_READERS = 4
+#: Seconds to wait for somebody else who writes the file, e.g. a backup; shorter than a callback may take.
+SQLITE_BUSY_SECONDS = 1.5
+MYSQL_CONNECTIONS = 16
+
+
+def async_url(url: str) -> URL:
+    """The operator's URL with the driver this process uses; escapes and query are kept."""
+    parsed = make_url(url)
+    if parsed.drivername in SQLITE_DRIVERS:
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if parsed.drivername in MYSQL_DRIVERS:
+        return parsed.set(drivername="mysql+asyncmy")
+    message = (
+        f"DATABASE_URL: {parsed.drivername} is not supported; use mysql+pymysql:// or sqlite://"
+    )
+    raise ValueError(message)
+
+
+def sync_url(url: str) -> URL:
+    """The same database for Alembic, which works synchronously."""
+    parsed = async_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    return parsed.set(drivername="sqlite" if is_sqlite else "mysql+pymysql")
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the URL names a file of this process rather than a server."""
+    return async_url(url).get_backend_name() == "sqlite"
+
+
+def make_parent_folder(url: URL) -> None:
+    """Make the folder of an SQLite file; other URLs are left alone."""
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # Integers of more than 64 bits, which a peer may send.
+        return json.dumps(value, ensure_ascii=False)
+
+
+def make_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    """Engines for reading and for writing; one and the same on MySQL."""
+    parsed = async_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = _mysql_engine(parsed)
+        return engine, engine
+    make_parent_folder(parsed)
+    return (
+        _sqlite_engine(parsed, begin="BEGIN", connections=SQLITE_READERS),
+        _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", connections=1),
+    )
+
+
+def _mysql_engine(url: URL) -> AsyncEngine:
+    query = {"charset": "utf8mb4", "connect_timeout": "5", **url.query}
+    engine = create_async_engine(
+        url.set(query=query),
+        pool_size=MYSQL_CONNECTIONS,
+        max_overflow=MYSQL_CONNECTIONS,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        isolation_level="READ COMMITTED",
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _session(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        # Strict: a value that does not fit is an error, on servers set up otherwise, too.
+        cursor.execute(
+            "SET time_zone='+00:00', innodb_lock_wait_timeout=5,"
+            " sql_mode=CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
+        )
+        cursor.close()
+
+    return engine
+
+
+def _sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=5,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        # The driver would open transactions on its own terms; ours begin below.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

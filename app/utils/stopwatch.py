@@ -1,0 +1,41 @@
+"""How long somebody else took: only the time in which we waited for them counts."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from typing_extensions import override
+
+from app.utils.clock import Clock
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up the time of its blocks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The time of this block counts, however it ends."""
+        started = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += self._clock.monotonic() - started
+
+
+class Timed(AsyncIterator[T], Generic[T]):
+    """The same items; the watch runs while one is waited for."""
+
+    def __init__(self, items: AsyncIterator[T], watch: Stopwatch) -> None:
+        self._items = items
+        self._watch = watch
+
+    @override
+    async def __anext__(self) -> T:
+        with self._watch.running():
+            return await anext(self._items)

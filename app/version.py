@@ -1,0 +1,3 @@
+"""The version of the bridge; pyproject.toml says the same (a test compares)."""
+
+VERSION = "0.1.0"

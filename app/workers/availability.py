@@ -1,0 +1,110 @@
+"""Whether one account can send: its failures in a row, its pauses, and what they cost its answers."""
+
+from loguru import logger
+
+from app.models.account import AccountState
+from app.models.flow import WcId
+from app.services.accounts import Accounts
+from app.services.errors import EcloudError, EcloudThrottled
+from app.services.outbox_table import Planned
+from app.services.stages import utc_now
+from app.services.standing import Sign
+from app.utils.clock import Clock
+from app.workers.account_breaker import Rest
+from app.workers.lanes import Lanes
+from app.workers.outages import Outages
+from app.workers.own_login import OwnLogin
+from app.workers.send_policy import PauseAccount, decide_offline, decide_pause
+from app.workers.throttles import Throttles
+
+OFFLINE = "account_offline"
+
+
+class Availability:
+    """Of one account, as its sender learns it call by call; the account's standing follows."""
+
+    def __init__(
+        self, bot: WcId, *, lanes: Lanes, login: OwnLogin, accounts: Accounts, clock: Clock
+    ) -> None:
+        self._bot = bot
+        self._lanes = lanes
+        self._login = login
+        self._accounts = accounts
+        self._clock = clock
+        standing = accounts.standing_of(bot)
+        down_since = standing.since if standing.is_down else None
+        self._outages = Outages(down_since=down_since, now=utc_now())
+        #: Calls in a row that failed for the account's sake, not for one group's, or have no answer.
+        self.failures = 0
+        #: Which groups alone are told that they are too frequent.
+        self.throttles = Throttles()
+        #: The account cannot send, whatever is asked of it; None: it can, or is only too fast.
+        self.rest: Rest | None = None
+        #: The account rests because it was not online under this wId; None: for another reason.
+        self._offline_under: str | None = None
+
+    def waited(self, segment: Planned) -> float:
+        """Seconds that a segment waited for its account to come back."""
+        return self._outages.waited(segment.planned_at, utc_now())
+
+    def sent(self, group: WcId) -> None:
+        """A call into a group went out well."""
+        self.failures = 0
+        self.throttles.sent(group)
+        self.works()
+
+    def works(self) -> None:
+        """Nothing is wrong with the account, whatever is with one group."""
+        self.rest = None
+        self._outages.up(utc_now())
+        self._accounts.notice(self._bot, Sign.WORKS)
+
+    def rests(self) -> None:
+        """It owes nothing any more."""
+        self._accounts.notice(self._bot, Sign.RESTS)
+
+    async def w_id(self) -> str:
+        """The login instance in force; empty: it cannot be learnt, and the account rests."""
+        try:
+            w_id = await self._login.w_id()
+        except EcloudError as error:
+            self.pause(decide_pause(error, failures=self.failures + 1), code=error.code)
+            return ""
+        if not w_id:
+            self.pause_offline()
+        return w_id
+
+    def pause(self, pause: PauseAccount, *, code: str) -> None:
+        """Nothing of the account goes out for a while."""
+        logger.warning("account.paused", bot=self._bot, seconds=pause.seconds, code=code)
+        self.failures += 1
+        self._offline_under = None
+        self._outages.down(utc_now(), seconds=pause.seconds)
+        self._accounts.notice(self._bot, Sign.FAILS)
+        until = self._clock.monotonic() + pause.seconds
+        self._lanes.hold(until=until)
+        if code != EcloudThrottled.code:
+            self.rest = Rest(until, code)
+
+    def doubt(self, seconds: float, *, code: str) -> None:
+        """A call has no answer: nothing goes out for *seconds*, and not before the gateway answers."""
+        self._login.doubt()
+        if seconds:
+            self.pause(PauseAccount(seconds), code=code)
+        else:
+            self.failures += 1
+
+    def pause_offline(self) -> None:
+        """The gateway does not list the account: it rests for a while, or until it is back."""
+        self.pause(decide_offline(self.failures + 1), code=OFFLINE)
+        self._offline_under = self._login.known_w_id
+
+    def look(self) -> None:
+        """An account that logged in again need not rest any longer."""
+        if self._offline_under is None:
+            return
+        has_new_login = self._login.known_w_id not in ("", self._offline_under)
+        is_listed = self._accounts.standing_of(self._bot).state is AccountState.ONLINE
+        if has_new_login or is_listed:
+            self._offline_under = self.rest = None
+            self._lanes.release()

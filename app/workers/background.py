@@ -1,0 +1,282 @@
+"""The loops of one process, by its role; started together, stopped in order."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from loguru import logger
+
+from app.models.flow import WcId
+from app.runtime import DEFAULT_APP, Role, Runtime, has_embedded_queue
+from app.services.dify.client import DifyClient
+from app.services.dify.moderation import Moderation
+from app.services.ecloud.client import EcloudClient
+from app.services.errors import ServiceError
+from app.services.queue.leases import Lease
+from app.services.recovery import Recovery
+from app.services.replies import Replies
+from app.services.rescue import Rescue
+from app.services.segmenter import Segmenter
+from app.services.stops import Stops
+from app.services.turns import Turns
+from app.utils.loops import cancelled, stopped_within
+from app.workers.contact_keeper import ContactKeeper
+from app.workers.index_keeper import IndexKeeper, replay_spill
+from app.workers.parking import ParkingKeeper
+from app.workers.peer_watch import PeerWatch
+from app.workers.retention import Ages, Retention
+from app.workers.retry import RetryPolicy
+from app.workers.send_policy import SenderSettings
+from app.workers.sender import AccountSender
+from app.workers.sender_pool import SenderPool
+from app.workers.worker import Worker, WorkerSettings
+
+CONTACTS_SECONDS = 1.0
+#: Callbacks are let in at the latest so long after the index began to be rebuilt.
+START_SECONDS = 3.0
+
+
+class Background:
+    """
+    What runs beside the HTTP server.
+
+    Claiming stops first; what is in work is finished; then the senders, and last what all of them
+    write through.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.index = IndexKeeper(
+            store=runtime.store,
+            queue=runtime.queue,
+            inbox=runtime.inbox,
+            leases=runtime.leases,
+            clock=runtime.clock,
+        )
+        self._stop_work = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._stop_sending = asyncio.Event()
+        self._stop_writing = asyncio.Event()
+        self._work: list[asyncio.Task[None]] = []
+        self._sending: list[asyncio.Task[None]] = []
+        self._writing: list[asyncio.Task[None]] = []
+        #: Set when a loop ended that must not: the process has to stop.
+        self.failed = asyncio.Event()
+
+    async def start(self) -> None:
+        """Bring the index up, or be at it; then start the loops of this role."""
+        runtime = self._runtime
+        role = runtime.role
+        stop = self._stop_writing
+        self._run(self._writing, "index-start", self._start_index())
+        # A long rebuild goes on beside the callbacks; nothing is claimed before its end.
+        await asyncio.wait(self._writing, timeout=START_SECONDS)
+        if self._stop_work.is_set():
+            return
+        self._run(self._writing, "stages", runtime.stages.run(stop))
+        self._run(self._writing, "accounts", runtime.accounts.run(stop))
+        self._run(self._writing, "groups", runtime.groups.run(stop))
+        self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
+        self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
+        self._run(self._writing, "index", self.index.run(stop))
+        self._run(self._writing, "inspection", runtime.inspection.run(stop))
+        self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
+        if role.includes(Role.WORKER):
+            self._start_work()
+        if role.includes(Role.SENDER):
+            self._start_sending()
+
+    async def _start_index(self) -> None:
+        try:
+            await self.index.start(process_died=self._runtime.is_embedded)
+        except ServiceError as error:
+            logger.warning("index.not_yet", error=error)
+
+    def _start_work(self) -> None:
+        runtime = self._runtime
+        retention = runtime.settings.retention
+        ages = Ages(
+            text=timedelta(days=retention.text_days),
+            raw=timedelta(days=retention.raw_days),
+            dedupe=timedelta(days=runtime.settings.message_processing.dedupe_days),
+        )
+        keeper = Retention(
+            store=runtime.store, leases=runtime.leases, ages=ages, clock=runtime.clock
+        )
+        self._run(self._writing, "retention", keeper.run(self._stop_writing))
+        if runtime.dify is None:
+            logger.warning(
+                "dify.not_configured 消息会被接收并等待",
+                missing="、".join(runtime.settings.dify.missing),
+            )
+            return
+        watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers, app=DEFAULT_APP)
+        worker = make_worker(runtime, runtime.dify, watch)
+        self._run(self._work, "worker", worker.run(self._stop_work, self._hurry))
+        parking = ParkingKeeper(
+            queue=runtime.queue, breakers=runtime.breakers, keep_probes=watch.keep_probes
+        )
+        self._run(self._work, "parking", parking.run(self._stop_work))
+
+    def _start_sending(self) -> None:
+        runtime = self._runtime
+        if runtime.ecloud is None:
+            logger.warning(
+                "ecloud.not_configured 答案会等待发送",
+                missing="、".join(runtime.settings.ecloud.missing),
+            )
+            return
+        pool = make_sender_pool(runtime, runtime.ecloud)
+        self._run(self._sending, "senders", pool.run(self._stop_sending))
+        keeper = ContactKeeper(
+            contacts=runtime.contacts,
+            accounts=runtime.accounts,
+            ecloud=runtime.ecloud,
+            leases=runtime.leases,
+            clock=runtime.clock,
+            rng=runtime.rng,
+        )
+        self._run(self._sending, "contacts", keeper.run(self._stop_sending))
+
+    def _run(
+        self, group: list[asyncio.Task[None]], name: str, loop: Coroutine[Any, Any, None]
+    ) -> None:
+        task = asyncio.create_task(loop, name=name)
+        task.add_done_callback(self._notice_end)
+        group.append(task)
+
+    def _notice_end(self, task: "asyncio.Task[None]") -> None:
+        """A loop that raises is a fault of ours: better to stop and be started anew than to limp."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.opt(exception=error).critical("background.failed", loop=task.get_name())
+            self.failed.set()
+
+    async def _flush_contacts(self, stop: asyncio.Event) -> None:
+        while not await stopped_within(stop, CONTACTS_SECONDS):
+            try:
+                await self._runtime.contacts.flush()
+            except ServiceError as error:
+                logger.debug("contacts.seen_later", error=error)
+
+    def stop_claiming(self) -> None:
+        """Take no new message; what is in work goes on."""
+        self._stop_work.set()
+        self.index.leave()
+
+    def hurry(self) -> None:
+        """Do not wait for what is in work: it is given back."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """Finish what is in work and end all loops; may be called again."""
+        self.stop_claiming()
+        await _ended(self._work)
+        self._stop_sending.set()
+        await _ended(self._sending)
+        self._stop_writing.set()
+        await _ended(self._writing)
+
+
+#: Longest wait for a loop that was told to stop; the worker's own bound is 25 s.
+END_SECONDS = 28.0
+
+
+async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=END_SECONDS)
+    for task in late:
+        logger.error("background.cancelled", loop=task.get_name())
+    await cancelled(late)
+
+
+def make_worker(runtime: Runtime, dify: DifyClient, watch: PeerWatch) -> Worker:
+    """The answer loop of this process."""
+    settings = runtime.settings
+    processing = settings.message_processing
+    segmenter = Segmenter(settings.reply.max_length)
+    turns = Turns(store=runtime.store, groups=runtime.groups, app=DEFAULT_APP)
+    rescue = Rescue(
+        recovery=Recovery(
+            dify=dify,
+            clock=runtime.clock,
+            taken=turns.taken,
+            is_blocking=not settings.dify.streaming_enabled,
+        ),
+        stops=Stops(dify=dify, metrics=runtime.metrics),
+        stages=runtime.stages,
+        metrics=runtime.metrics,
+    )
+    replies = Replies(
+        dify=dify,
+        moderation=Moderation(dify, runtime.clock, is_ignored=settings.dify.stream_moderated),
+        gate=runtime.gate,
+        outbox=runtime.outbox,
+        stages=runtime.stages,
+        rescue=rescue,
+        metrics=runtime.metrics,
+        clock=runtime.clock,
+        streaming=settings.dify.streaming_enabled,
+        segmenter=segmenter,
+        budget=processing.queue_timeout,
+    )
+    return Worker(
+        queue=runtime.queue,
+        turns=turns,
+        replies=replies,
+        outbox=runtime.outbox,
+        stages=runtime.stages,
+        gate=runtime.gate,
+        watch=watch,
+        segmenter=segmenter,
+        policy=RetryPolicy(
+            max_retries=processing.max_retry_count,
+            delay=processing.retry_delay,
+            crash_limit=processing.crash_limit,
+            outage_max_wait=processing.outage_max_wait,
+        ),
+        metrics=runtime.metrics,
+        clock=runtime.clock,
+        settings=WorkerSettings(
+            concurrency=settings.worker.concurrency,
+            lease=processing.lease,
+            failure_reply=processing.failure_reply,
+            dies_with_queue=has_embedded_queue(settings),
+        ),
+    )
+
+
+def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
+    """The send loops of this process."""
+    settings = runtime.settings
+    figures = SenderSettings(
+        sends_per_minute=settings.ecloud.sends_per_minute,
+        send_gap=settings.ecloud.send_gap,
+        timeout=settings.ecloud.timeout,
+        on_unknown_send=settings.ecloud.on_unknown_send,
+        max_age=settings.ecloud.offline_max_wait,
+    )
+
+    def make_sender(bot: WcId, lease: Lease) -> AccountSender:
+        return AccountSender(
+            bot,
+            lease=lease,
+            outbox=runtime.outbox,
+            accounts=runtime.accounts,
+            ecloud=ecloud,
+            breakers=runtime.breakers,
+            metrics=runtime.metrics,
+            clock=runtime.clock,
+            rng=runtime.rng,
+            settings=figures,
+        )
+
+    return SenderPool(
+        leases=runtime.leases,
+        bell=runtime.bell,
+        outbox=runtime.outbox,
+        accounts=runtime.accounts,
+        make_sender=make_sender,
+        lease_seconds=settings.message_processing.lease,
+    )

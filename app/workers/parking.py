@@ -1,0 +1,74 @@
+"""Lets parked users go on: all once their peer is well, one where a probe is due."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from loguru import logger
+
+from app.services.errors import QueueUnavailable
+from app.services.queue.breakers import Breakers
+from app.services.queue.protocol import MessageQueue
+from app.utils.loops import stopped_within
+
+LOOK_SECONDS = 0.5
+#: Users per round trip.
+PAGE = 100
+
+
+async def let_all_go(queue: MessageQueue, peer: str) -> int:
+    """
+    Everybody who is parked for *peer*, in their order; how many.
+
+    Raises:
+        QueueUnavailable: the rest stays parked; the keeper goes on.
+    """
+    users = 0
+    while found := await queue.unpark(peer, PAGE):
+        users += found
+    logger.info("breaker.unparked", peer=peer, users=users)
+    return users
+
+
+class ParkingKeeper:
+    """
+    Looks twice a second; every process that works does.
+
+    Whoever closes a breaker lets the parked go on; what was lost on the way is made good here.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: MessageQueue,
+        breakers: Breakers,
+        keep_probes: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._queue = queue
+        self._breakers = breakers
+        self._keep_probes = keep_probes
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until stopped."""
+        while not await stopped_within(stop, LOOK_SECONDS):
+            try:
+                await self._keep_probes()
+                await self.look()
+            except QueueUnavailable as error:
+                logger.debug("breaker.look_later", error=error)
+
+    async def look(self) -> None:
+        """
+        Let go whoever may.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        parked = await self._queue.parked_peers()
+        if not parked:
+            return
+        open_peers = {state.peer for state in await self._breakers.states()}
+        for peer in parked:
+            if peer not in open_peers:
+                await let_all_go(self._queue, peer)
+            elif await self._breakers.invite(peer):
+                await self._queue.unpark(peer, 1)

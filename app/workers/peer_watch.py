@@ -1,0 +1,149 @@
+"""Between the answer loop and the breakers: whether Dify may be asked, and what came of it."""
+
+from dataclasses import dataclass
+
+from loguru import logger
+
+from app.models.flow import Turn, WcId
+from app.services.errors import (
+    DifyAbsent,
+    DifyConversationGone,
+    DifyError,
+    DifyOverloaded,
+    DifyRejected,
+    QueueUnavailable,
+    code_of,
+)
+from app.services.queue.breakers import (
+    NO_ANSWER,
+    NO_WEIGHT,
+    NOBODY_THERE,
+    BreakerLook,
+    Breakers,
+    BreakerState,
+    account_peer,
+    dify_peer,
+)
+from app.services.queue.protocol import MessageQueue
+from app.workers.parking import let_all_go
+from app.workers.retry import is_outage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """What the breakers said before a question."""
+
+    user: WcId
+    #: The peer that has to be well first; empty: Dify may be asked.
+    held_by: str = ""
+    #: None: Redis was away, or Dify is not asked.
+    dify: BreakerLook | None = None
+
+    @property
+    def is_probe(self) -> bool:
+        """This question tries out whether Dify is well again."""
+        return self.dify is not None and self.dify.state is BreakerState.PROBE
+
+
+class PeerWatch:
+    """
+    Looks at the breakers of one Dify app and of the accounts, and tells them of Dify.
+
+    Redis away: as if all were closed; nothing can be claimed then anyway.
+    """
+
+    def __init__(self, *, queue: MessageQueue, breakers: Breakers, app: str) -> None:
+        self._queue = queue
+        self._breakers = breakers
+        self._dify = dify_peer(app)
+        #: Failures of this process that no success has followed here.
+        self._has_failed = False
+        self._probes: set[tuple[str, WcId]] = set()
+
+    async def admit(self, turn: Turn) -> Admission:
+        """
+        Look before Dify is asked; an answer that only has to be closed asks nobody.
+
+        The rest of an answer is fetched whether the account can send it now or not.
+        """
+        if turn.begun and turn.unheard is None:
+            return Admission(user=turn.user)
+        account = [] if turn.begun else [account_peer(turn.bot_wc_id)]
+        try:
+            looks = await self._breakers.look([*account, self._dify], turn.user)
+        except QueueUnavailable as error:
+            logger.debug("breaker.unknown", error=error)
+            return Admission(user=turn.user)
+        held_by = next((look.peer for look in looks if look.state is BreakerState.OPEN), "")
+        if not held_by:
+            probed = [look.peer for look in looks if look.state is BreakerState.PROBE]
+            self._probes.update((peer, turn.user) for peer in probed)
+        return Admission(user=turn.user, held_by=held_by, dify=looks[-1])
+
+    async def answered(self, admission: Admission) -> None:
+        """Dify did; whether the account can send is its sender's to say."""
+        self._probes = {probe for probe in self._probes if probe[1] != admission.user}
+        look = admission.dify
+        if look is None or not (admission.is_probe or look.has_failures or self._has_failed):
+            return
+        self._has_failed = False
+        try:
+            if await self._breakers.ok(self._dify, closes=admission.is_probe):
+                await let_all_go(self._queue, self._dify)
+        except QueueUnavailable as error:
+            logger.warning("breaker.told_later", error=error)
+
+    async def failed(self, admission: Admission, error: Exception, *, last_try: int) -> str:
+        """
+        The peer for which the message has to wait now; empty: none is open.
+
+        Args:
+            last_try: failed tries of a message that would be given up now; else 0.
+        """
+        try:
+            if is_outage(error):
+                self._has_failed = True
+                weight = NOBODY_THERE if isinstance(error, DifyAbsent) else NO_ANSWER
+                return await self._tell(admission, error, weight, last_try)
+            if not admission.is_probe or not isinstance(error, DifyError):
+                return ""
+            if isinstance(error, DifyRejected | DifyOverloaded | DifyConversationGone):
+                # No answer to this question, but Dify speaks.
+                await self.answered(admission)
+            else:
+                await self._tell(admission, error, NO_WEIGHT, 0)
+        except QueueUnavailable as away:
+            logger.warning("breaker.told_later", error=away)
+        return ""
+
+    async def _tell(
+        self, admission: Admission, error: Exception, weight: int, last_try: int
+    ) -> str:
+        code = code_of(error)
+        is_open = await self._breakers.failed(
+            self._dify, admission.user, code, weight, last_try=last_try
+        )
+        self._probes.discard((self._dify, admission.user))
+        return self._dify if is_open else ""
+
+    async def ended(self, admission: Admission) -> None:
+        """Whatever came of it: a probe that told nothing makes room for the next one."""
+        mine = {probe for probe in self._probes if probe[1] == admission.user}
+        self._probes -= mine
+        for peer, user in mine:
+            try:
+                await self._breakers.end_probe(peer, user)
+            except QueueUnavailable as error:
+                # Without a sign of life it ends by itself.
+                logger.debug("breaker.probe_left", error=error)
+
+    async def keep_probes(self) -> None:
+        """
+        Signs of life of the probes of this process.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        for peer, user in list(self._probes):
+            if not await self._breakers.keep_probe(peer, user):
+                self._probes.discard((peer, user))
