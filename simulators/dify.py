@@ -1,0 +1,295 @@
+"""
+The simulated Dify: a real HTTP server with the chat API of two releases, steered by the questions.
+
+In a test: `async with DifySimulator.start(kind="chat") as dify:`; alone:
+`python -m simulators.dify --port 5001 --release 1.13.0 --kind chatflow --api-key app-…`.
+What a question may order stands in `simulators.dify_script`.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from typing_extensions import override
+
+from simulators.dify_chat import PATH, ChatMessages, OnQuestion
+from simulators.dify_concurrency import Concurrency
+from simulators.dify_errors import DifyRefused, failing, refused_response
+from simulators.dify_paths import ReadPaths, stop_body_user
+from simulators.dify_release import Kind, Release, body_json
+from simulators.dify_store import App, Store
+from simulators.faults import FaultKind, FaultSwitches
+from simulators.recorder import Record, Recorder
+from simulators.serving import Simulator, cut, run_alone
+
+API_KEY = "app-simulated"
+PING_SECONDS = 10.0
+IDLE_SECONDS = 300.0
+
+CHAT = (PATH,)
+KINDS = {
+    "latency": FaultKind(explanation="begin later", unit="seconds", endpoints=CHAT),
+    "pace": FaultKind(explanation="time between deltas", unit="seconds", endpoints=CHAT),
+    "http_429": FaultKind(
+        explanation="HTTP 429; the value is its Retry-After, 0 = none",
+        unit="seconds",
+        endpoints=CHAT,
+    ),
+    "http_500": FaultKind(explanation="HTTP 500", endpoints=CHAT),
+    "http_502": FaultKind(explanation="HTTP 502, the proxy's page", endpoints=CHAT),
+    "http_503": FaultKind(explanation="HTTP 503, the proxy's page", endpoints=CHAT),
+    "http_504": FaultKind(explanation="HTTP 504, the proxy's page", endpoints=CHAT),
+    "hang": FaultKind(explanation="no byte of an answer", endpoints=CHAT),
+    "cut": FaultKind(explanation="break the connection before the answer", endpoints=CHAT),
+    "down": FaultKind(explanation="break every connection"),
+    "cut_midway": FaultKind(explanation="break the connection half-way", endpoints=CHAT),
+    "eof_midway": FaultKind(explanation="end half-way without a last event", endpoints=CHAT),
+    "error_midway": FaultKind(explanation="an error event half-way", endpoints=CHAT),
+    "stall": FaultKind(explanation="half-way only pings remain", endpoints=CHAT),
+}
+STATUS_FAULTS = ("http_429", "http_500", "http_502", "http_503", "http_504")
+
+AppHandler = Callable[[web.Request, App], Awaitable[web.Response]]
+
+
+class DifySimulator(Simulator):
+    """Dify; `apps`, `store`, `faults`, `recorder` and `concurrency` are its state."""
+
+    name = "dify"
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        release: str = Release.NEW,
+        kind: str = Kind.CHAT,
+        api_key: str = API_KEY,
+        max_active: int = 0,
+        moderated: bool = False,
+        pace: float = 0.0,
+        ping_seconds: float = PING_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        name_seconds: float = 1.0,
+        seed: int | None = None,
+        log: Path | None = None,
+    ) -> None:
+        recorder = Recorder(log)
+        faults = FaultSwitches(KINDS, seed)
+        super().__init__(host=host, port=port, recorder=recorder, faults=faults)
+        self.release = Release(release)
+        self.api_key = api_key
+        self.apps: dict[str, App] = {}
+        self.default_app = self.add_app(api_key, kind, max_active=max_active, moderated=moderated)
+        self.store = Store()
+        self._chat = ChatMessages(
+            release=self.release,
+            store=self.store,
+            faults=faults,
+            closing=self.closing,
+            pace=pace,
+            ping_seconds=ping_seconds,
+            idle_seconds=idle_seconds,
+            name_seconds=name_seconds,
+        )
+        self._add_routes(ReadPaths(self.release, self.store))
+        self.app.on_response_prepare.append(self._add_headers)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls, **settings: Any) -> AsyncIterator["DifySimulator"]:
+        """A running Dify; *settings* are those of the constructor."""
+        simulator = cls(**settings)
+        try:
+            async with simulator.running():
+                yield simulator
+        finally:
+            await simulator._chat.errands.cancel()  # its own part
+
+    @property
+    def base_url(self) -> str:
+        """What a client takes for DIFY_BASE_URL."""
+        return f"{self.url}/v1"
+
+    @property
+    def concurrency(self) -> Concurrency:
+        """How many questions are and were answered at a time."""
+        return self._chat.concurrency
+
+    def hear_questions(self, listener: OnQuestion | None) -> None:
+        """Have somebody told of each question before it is answered."""
+        self._chat.on_question = listener
+
+    def add_app(self, key: str, kind: str, *, max_active: int = 0, moderated: bool = False) -> App:
+        """Another app under its own key."""
+        app = App(key=key, kind=Kind(kind), max_active=max_active, moderated=moderated)
+        self.apps[key] = app
+        return app
+
+    def questions(self) -> list[Record]:
+        """The requests to /chat-messages so far, oldest first."""
+        return self.recorder.of("request", f"POST {PATH}")
+
+    @override
+    def about(self) -> dict[str, Any]:
+        return {
+            **super().about(),
+            "baseUrl": self.base_url,
+            "release": self.release.value,
+            "kind": self.default_app.kind.value,
+            "apps": len(self.apps),
+            "conversations": len(self.store),
+            "active": self.concurrency.active,
+            "maxActive": self.concurrency.max_active,
+            "maxOfOneUser": max(self.concurrency.max_by_user.values(), default=0),
+            "overlaps": len(self.concurrency.overlaps),
+        }
+
+    def _add_routes(self, paths: ReadPaths) -> None:
+        def add(method: str, path: str, handler: AppHandler) -> None:
+            async def serve(request: web.Request, app: App, _record: Record) -> Outcome:
+                response = await handler(request, app)
+                return f"http_{response.status}", response
+
+            self.app.router.add_route(method, path, self._guarded(serve))
+
+        self.app.router.add_post(PATH, self._guarded(self._ask))
+        self.app.router.add_post(f"{PATH}/{{task}}/stop", self._guarded(self._stop))
+        add("GET", "/v1/messages", paths.messages)
+        add("GET", "/v1/conversations", paths.conversations)
+        add("DELETE", "/v1/conversations/{id}", paths.delete_conversation)
+        add("GET", "/v1/workflows/run/{id}", paths.run)
+        add("GET", "/v1/info", paths.info)
+        add("GET", "/v1/parameters", paths.parameters)
+        if self.release is Release.OLD:
+            self.app.router.add_get("/v1/", self._welcome)
+        self.app.router.add_route("*", "/{path:.*}", self._nowhere)
+
+    def _guarded(self, serve: "Serve") -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Record, misbehave, check the key, serve; errors become their bodies."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            record = self.recorder.open("request", f"{request.method} {request.path}")
+            outcome = "failed"
+            try:
+                outcome, response = await self._attempt(serve, request, record)
+            except DifyRefused as refused:
+                outcome = f"http_{refused.status} {refused.code}"
+                response = refused_response(self.release, refused)
+            except ConnectionError:
+                outcome = "client_left"
+                response = web.Response(status=500)
+            except asyncio.CancelledError:
+                outcome = "stopped" if self.closing.is_set() else "client_left"
+                raise
+            finally:
+                self.recorder.close(record, outcome, client_left=outcome == "client_left")
+            return response
+
+        return handle
+
+    async def _attempt(self, serve: "Serve", request: web.Request, record: Record) -> "Outcome":
+        if broken := self.faults.first_of(("down", "cut"), request.path):
+            record.facts["fault"] = broken.name
+            cut(request)
+            return "cut", web.Response(status=500)
+        if latency := self.faults.strike("latency", request.path):
+            record.facts["fault"] = latency.name
+            await asyncio.sleep(latency.value)
+        if self.faults.strike("hang", request.path):
+            record.facts["fault"] = "hang"
+            return "hang", await self.silence()
+        if status := self.faults.first_of(STATUS_FAULTS, request.path):
+            record.facts["fault"] = status.name
+            response = failing(self.release, int(status.name.removeprefix("http_")))
+            if status.value:
+                response.headers["Retry-After"] = f"{status.value:g}"
+            return status.name, response
+        return await serve(request, self._app_of(request), record)
+
+    def _app_of(self, request: web.Request) -> App:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise DifyRefused(
+                401,
+                "unauthorized",
+                "Authorization header must be provided and start with 'Bearer'",
+            )
+        app = self.apps.get(key.strip())
+        if app is None:
+            raise DifyRefused(401, "unauthorized", "Access token is invalid")
+        return app
+
+    async def _ask(self, request: web.Request, app: App, record: Record) -> "Outcome":
+        if request.content_type != "application/json":
+            raise DifyRefused(
+                415,
+                "unsupported_media_type",
+                "Did not attempt to load JSON data because the request Content-Type was not "
+                "'application/json'.",
+            )
+        try:
+            body = await request.json()
+        except ValueError as error:
+            raise DifyRefused(400, "bad_request", "Failed to decode JSON object") from error
+        return await self._chat.serve(request, app, body, record)
+
+    async def _stop(self, request: web.Request, _app: App, _record: Record) -> "Outcome":
+        self._chat.stop(request.match_info["task"], await stop_body_user(request))
+        body = body_json(self.release, {"result": "success"})
+        return "ok", web.Response(body=body, headers={"Content-Type": "application/json"})
+
+    async def _welcome(self, _request: web.Request) -> web.Response:
+        told = {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": self.release}
+        body = body_json(self.release, told)
+        return web.Response(body=body, headers={"Content-Type": "application/json"})
+
+    async def _nowhere(self, request: web.Request) -> web.Response:
+        self.recorder.note("request", f"{request.method} {request.path}", "http_404")
+        return failing(self.release, 404)
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        if request.path.startswith("/_sim/"):
+            return
+        response.headers["Server"] = "gunicorn"
+        response.headers["X-Version"] = self.release.value
+        response.headers["X-Env"] = "PRODUCTION"
+        if response.content_type == "text/html":
+            return
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        if self.release is Release.NEW:
+            response.headers["Access-Control-Expose-Headers"] = "X-Env, X-Trace-Id, X-Version"
+
+
+Outcome = tuple[str, web.StreamResponse]
+Serve = Callable[[web.Request, App, Record], Awaitable[Outcome]]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="simulators.dify", description="Dify 模拟器")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=5001, help="0 = 由系统选择")
+    parser.add_argument("--release", default="1.13.0", choices=[one.value for one in Release])
+    parser.add_argument("--kind", default="chat", choices=[one.value for one in Kind])
+    parser.add_argument("--api-key", default=API_KEY, help="应用的密钥")
+    parser.add_argument("--max-active", type=int, default=0, help="应用的并发上限，0 = 不限")
+    parser.add_argument("--pace", type=float, default=0.04, help="两段增量之间的秒数")
+    parser.add_argument("--seed", type=int, default=None, help="随机种子，便于重现")
+    parser.add_argument("--log", type=Path, default=None, help="逐行 JSON 记录文件")
+    return run_alone(_open, parser.parse_args(argv))
+
+
+@asynccontextmanager
+async def _open(arguments: argparse.Namespace) -> AsyncIterator[Simulator]:
+    async with DifySimulator.start(**vars(arguments)) as simulator:
+        yield simulator
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What can be switched to go wrong at the simulated gateway."""
+
+from simulators.faults import FaultKind
+
+SENDS = ("/send*",)
+LOGGED_IN = ("/send*", "/revokeMsg", "/getContact", "/getChatRoom*", "/isOnline", "/queryLoginWx")
+CALLBACK = ("callback",)
+
+KINDS = {
+    "slow": FaultKind(explanation="answer later", unit="seconds"),
+    "http_401": FaultKind(explanation="HTTP 401, nothing done"),
+    "http_429": FaultKind(explanation="HTTP 429, nothing done"),
+    "http_500": FaultKind(explanation="HTTP 500, nothing done"),
+    "http_503": FaultKind(explanation="HTTP 503, nothing done"),
+    "hang": FaultKind(
+        explanation="no answer, nothing done; cut after the value, 0 = never", unit="seconds"
+    ),
+    "cut": FaultKind(explanation="break the connection, nothing done"),
+    "html": FaultKind(explanation="an HTML page with status 200, nothing done"),
+    "bad_gateway": FaultKind(explanation="sent, then HTTP 502", endpoints=SENDS),
+    "sent_but_timeout": FaultKind(
+        explanation="sent, then no answer; cut after the value, 0 = never",
+        unit="seconds",
+        endpoints=SENDS,
+    ),
+    "sent_but_cut": FaultKind(explanation="sent, then the connection breaks", endpoints=SENDS),
+    "throttle": FaultKind(
+        explanation="code 1001 for sends beyond the value",
+        unit="sends per minute and account",
+        endpoints=SENDS,
+    ),
+    "offline": FaultKind(explanation="code 1001, the account is offline", endpoints=LOGGED_IN),
+    "data_null": FaultKind(explanation="done, but data is null"),
+    "code_as_number": FaultKind(explanation="the envelope's code is a number"),
+    "msg_field": FaultKind(explanation="the envelope's text is in msg"),
+    "ids_as_strings": FaultKind(explanation="ids as strings", endpoints=("callback", "/send*")),
+    "online_by_code": FaultKind(
+        explanation="/isOnline answers by its code alone", endpoints=("/isOnline",)
+    ),
+    "nested_failure": FaultKind(
+        explanation="/secondLogin hides a failure in a success", endpoints=("/secondLogin",)
+    ),
+    "partial_strangers": FaultKind(
+        explanation="/getContact shows strangers with few fields", endpoints=("/getContact",)
+    ),
+    "duplicate": FaultKind(
+        explanation="callbacks come more than once, at the same time",
+        unit="further copies",
+        endpoints=CALLBACK,
+    ),
+    "reorder": FaultKind(
+        explanation="callbacks come by chance up to the value later, in any order",
+        unit="seconds",
+        endpoints=CALLBACK,
+    ),
+    "delay": FaultKind(
+        explanation="callbacks come later, in order", unit="seconds", endpoints=CALLBACK
+    ),
+    "drop": FaultKind(explanation="callbacks are lost", endpoints=CALLBACK),
+    "mislabel": FaultKind(
+        explanation="group messages come as 60001, the type of private texts",
+        unit="0 = the room in fromUser, 1 = fromGroup stays",
+        endpoints=CALLBACK,
+    ),
+    "native_type": FaultKind(explanation="messageType is the integer 9", endpoints=CALLBACK),
+    "no_atlist": FaultKind(explanation="atlist is missing", endpoints=CALLBACK),
+    "echo": FaultKind(explanation="own sends come back with self=true", endpoints=CALLBACK),
+}
+
+BEFORE_EFFECT = ("cut", "hang", "http_401", "http_429", "http_500", "http_503", "html")
+AFTER_EFFECT = ("bad_gateway", "sent_but_timeout", "sent_but_cut")
+STATUS_OF = {
+    "http_401": 401,
+    "http_429": 429,
+    "http_500": 500,
+    "http_503": 503,
+    "bad_gateway": 502,
+}

@@ -1,0 +1,159 @@
+"""What the simulated gateway sends into groups, and what it takes back."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in, required
+from simulators.ecloud_world import GROUP_SUFFIX, Account, World
+from simulators.faults import FaultSwitches
+from simulators.recorder import KEEP
+
+REVOKE_LIMIT = 120.0
+MINUTE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentMessage:
+    """A message as the group got it."""
+
+    bot: str
+    """wcId of the account that sent it."""
+    to: str
+    kind: str
+    """text, image or file."""
+    content: str
+    at: tuple[str, ...]
+    at_effective: bool
+    """False when `at` was given and the text holds no @: then WeChat marks nobody."""
+    msg_id: int
+    new_msg_id: int
+    create_time: int
+    """Seconds since 1970."""
+    sent_at: float
+    """Monotonic clock, seconds."""
+    w_id: str
+
+    def as_answer(self, *, as_strings: bool = False) -> dict[str, Any]:
+        """The `data` of the gateway's answer."""
+        msg_id: int | str = str(self.msg_id) if as_strings else self.msg_id
+        new_msg_id: int | str = str(self.new_msg_id) if as_strings else self.new_msg_id
+        return {
+            "type": 1 if self.kind == "text" else None,
+            "msgId": msg_id,
+            "newMsgId": new_msg_id,
+            "createTime": self.create_time,
+            "wcId": self.to,
+        }
+
+
+class Sends:
+    """Sends and recalls of all accounts; *on_sent* and *on_revoked* hear of each."""
+
+    def __init__(
+        self,
+        world: World,
+        faults: FaultSwitches,
+        *,
+        on_sent: Callable[[SentMessage], None],
+        on_revoked: Callable[[SentMessage], None],
+        revoke_limit: float = REVOKE_LIMIT,
+    ) -> None:
+        self.sent: deque[SentMessage] = deque(maxlen=KEEP)
+        self.revoked: set[int] = set()
+        self.revoke_limit = revoke_limit
+        self._world = world
+        self._faults = faults
+        self._on_sent = on_sent
+        self._on_revoked = on_revoked
+        self._minute: dict[str, deque[float]] = {}
+
+    def table(self) -> dict[str, Endpoint]:
+        """Path to endpoint."""
+        return {
+            "/sendText": self.text,
+            "/sendImage": partial(self.image, path="/sendImage"),
+            "/sendImage2": partial(self.image, path="/sendImage2"),
+            "/sendFile": self.file,
+            "/revokeMsg": self.revoke,
+        }
+
+    async def text(self, body: Body) -> Done:
+        """With `at`, the text must hold an @ itself, or nobody is marked."""
+        content = required(body, "content")
+        at = tuple(part for part in str(body.get("at") or "").split(",") if part)
+        return self._send(body, path="/sendText", kind="text", content=content, at=at)
+
+    async def image(self, body: Body, *, path: str) -> Done:
+        """The content is the address of the picture; two paths send it."""
+        return self._send(body, path=path, kind="image", content=required(body, "content"))
+
+    async def file(self, body: Body) -> Done:
+        """The path is an address, fileName the name shown."""
+        required(body, "fileName")
+        return self._send(body, path="/sendFile", kind="file", content=required(body, "path"))
+
+    async def revoke(self, body: Body) -> Done:
+        """Only shortly after the sending, only with all ids of its answer."""
+        account = logged_in(self._world, body)
+        wanted = tuple(required(body, name) for name in ("msgId", "newMsgId", "createTime"))
+        for message in reversed(self.sent):
+            ids = (str(message.msg_id), str(message.new_msg_id), str(message.create_time))
+            if ids == wanted and message.bot == account.wc_id:
+                break
+        else:
+            raise Refused("撤回失败，消息不存在")
+        if time.monotonic() - message.sent_at > self.revoke_limit:
+            raise Refused("撤回失败，消息发送已超过两分钟")
+        if message.new_msg_id not in self.revoked:
+            self.revoked.add(message.new_msg_id)
+            self._on_revoked(message)
+        return Done(message="成功")
+
+    def _send(
+        self, body: Body, *, path: str, kind: str, content: str, at: tuple[str, ...] = ()
+    ) -> Done:
+        account = logged_in(self._world, body)
+        receiver = required(body, "wcId")
+        self._check_receiver(account, receiver)
+        self._throttle(account, path)
+        msg_id, new_msg_id = self._world.new_ids()
+        message = SentMessage(
+            bot=account.wc_id,
+            to=receiver,
+            kind=kind,
+            content=content,
+            at=at,
+            at_effective=bool(at) and "@" in content,
+            msg_id=msg_id,
+            new_msg_id=new_msg_id,
+            create_time=int(time.time()),
+            sent_at=time.monotonic(),
+            w_id=account.w_id,
+        )
+        self.sent.append(message)
+        self._on_sent(message)
+        as_strings = self._faults.strike("ids_as_strings", path)
+        answer = message.as_answer(as_strings=as_strings is not None)
+        return Done(data=answer, message="发送成功")
+
+    def _check_receiver(self, account: Account, receiver: str) -> None:
+        group = self._world.groups.get(receiver)
+        if group is not None and account.wc_id in group.members:
+            return
+        person = self._world.people.get(receiver)
+        if receiver.endswith(GROUP_SUFFIX) or person is None or not person.friend:
+            raise Refused("发送失败，接收者不存在或不是好友")
+
+    def _throttle(self, account: Account, endpoint: str) -> None:
+        fault = self._faults.strike("throttle", endpoint)
+        recent = self._minute.setdefault(account.wc_id, deque())
+        now = time.monotonic()
+        while recent and now - recent[0] > MINUTE:
+            recent.popleft()
+        if fault is not None and len(recent) >= fault.value:
+            raise Refused("发送频率过快，请稍后再试")
+        recent.append(now)

@@ -1,0 +1,255 @@
+"""What members say in the simulated groups, what the accounts send, and how both become callbacks."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulators.ecloud_callbacks import (
+    GROUP_TEXT,
+    MENTION_END,
+    Courier,
+    bare_callback,
+    group_callback,
+)
+from simulators.ecloud_sends import SentMessage
+from simulators.ecloud_world import Account, Group, World
+from simulators.faults import FaultSwitches
+from simulators.recorder import KEEP, Journal, Recorder
+
+OFFLINE_NOTICE = "30000"
+TEST_PUSH = "00000"
+
+
+class NobodyThere(ValueError):
+    """No such group, person or account, or somebody who is not in that group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """Something a member said."""
+
+    group: str
+    person: str
+    text: str
+    at: tuple[str, ...]
+    msg_id: int
+    new_msg_id: int
+    timestamp: int
+    """Seconds since 1970."""
+    message_type: str = GROUP_TEXT
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Speech:
+    """Turns speech into events for onlookers and into callbacks for each account in the group."""
+
+    def __init__(
+        self, world: World, courier: Courier, faults: FaultSwitches, recorder: Recorder
+    ) -> None:
+        self.events: Journal[dict[str, Any]] = Journal()
+        self.history: deque[Said] = deque(maxlen=KEEP)
+        self._world = world
+        self._courier = courier
+        self._faults = faults
+        self._recorder = recorder
+
+    def say(
+        self,
+        group: str,
+        person: str,
+        text: str,
+        *,
+        mention_bot: bool = False,
+        mentions: Sequence[str] = (),
+        message_type: str = GROUP_TEXT,
+        extra: dict[str, Any] | None = None,
+        timestamp: int | None = None,
+    ) -> Said:
+        """
+        A member says something; group and person by id or by name.
+
+        With *mention_bot* the text gets the first account's name after an @ in front, unless it
+        stands there already. *extra* is added to the callback's data.
+
+        Raises:
+            NobodyThere: no such group, or the person is not in it.
+        """
+        room = self.find_group(group)
+        speaker = self._find_member(room, person)
+        at = list(mentions)
+        if mention_bot:
+            bot = self._bot_of(room)
+            shown = f"@{self._world.shown_name(room, bot.wc_id)}"
+            if shown not in text:
+                text = f"{shown}{MENTION_END}{text}"
+            if bot.wc_id not in at:
+                at.append(bot.wc_id)
+        msg_id, new_msg_id = self._world.new_ids()
+        said = Said(
+            group=room.group_id,
+            person=speaker,
+            text=text,
+            at=tuple(at),
+            msg_id=msg_id,
+            new_msg_id=new_msg_id,
+            timestamp=int(time.time()) if timestamp is None else timestamp,
+            message_type=message_type,
+            extra=extra or {},
+        )
+        self.history.append(said)
+        self._tell("said", room, speaker, text=text, at=at, new_msg_id=new_msg_id, msg_id=msg_id)
+        self._post(said, room, self._world.accounts.values())
+        return said
+
+    def replay(self, count: int, accounts: Iterable[Account] | None = None) -> None:
+        """Post the last *count* sayings again, as after a re-login: same ids, present wId."""
+        chosen = list(accounts if accounts is not None else self._world.accounts.values())
+        for said in list(self.history)[-count:] if count > 0 else []:
+            self._post(said, self._world.groups[said.group], chosen)
+
+    def heard_sent(self, message: SentMessage) -> None:
+        """An account sent something through the API."""
+        room = self._world.groups.get(message.to)
+        self._recorder.note(
+            "sent",
+            message.kind,
+            bot=message.bot,
+            to=message.to,
+            content=message.content,
+            mentions=list(message.at),
+            atEffective=message.at_effective,
+            msgId=str(message.msg_id),
+            newMsgId=str(message.new_msg_id),
+            wId=message.w_id,
+        )
+        if room is None:
+            return
+        self._tell(
+            "sent",
+            room,
+            message.bot,
+            text=message.content,
+            at=list(message.at),
+            new_msg_id=message.new_msg_id,
+            msg_id=message.msg_id,
+            content_kind=message.kind,
+        )
+        if self._faults.strike("echo", "callback"):
+            account = self._world.accounts[message.bot]
+            body = group_callback(
+                self._world,
+                account,
+                room,
+                from_user=message.bot,
+                content=message.content,
+                ids=(message.msg_id, message.new_msg_id),
+                timestamp=message.create_time,
+            )
+            self._courier.post(room.group_id, body)
+
+    def heard_revoked(self, message: SentMessage) -> None:
+        """An account took a message back."""
+        self._recorder.note("revoked", message.kind, newMsgId=str(message.new_msg_id))
+        room = self._world.groups.get(message.to)
+        if room is not None:
+            self._tell(
+                "revoked",
+                room,
+                message.bot,
+                text=message.content,
+                at=[],
+                new_msg_id=message.new_msg_id,
+                msg_id=message.msg_id,
+            )
+
+    def test_push(self) -> None:
+        """What the gateway posts when an address is registered."""
+        self._courier.post("", bare_callback(self._world, None, TEST_PUSH, {}))
+
+    def offline_notice(self, account: Account) -> None:
+        """What the gateway posts when an account is logged out."""
+        body = bare_callback(self._world, account, OFFLINE_NOTICE, {"wId": account.w_id})
+        self._courier.post(account.wc_id, body)
+
+    def find_group(self, name: str) -> Group:
+        """A group by id or name."""
+        for group in self._world.groups.values():
+            if name in (group.group_id, group.name):
+                return group
+        raise NobodyThere(f"no group {name!r}")
+
+    def find_account(self, name: str | None) -> Account:
+        """An account by wcId or nickname; None = the first."""
+        for account in self._world.accounts.values():
+            if name is None or name in (account.wc_id, account.nick_name):
+                return account
+        raise NobodyThere(f"no account {name!r}")
+
+    def _find_member(self, group: Group, name: str) -> str:
+        if name in group.members:
+            return name
+        for wc_id in group.members:
+            if name in (self._world.nick_name(wc_id), self._world.shown_name(group, wc_id)):
+                return wc_id
+        raise NobodyThere(f"{name!r} is not in {group.name}")
+
+    def _bot_of(self, group: Group) -> Account:
+        for account in self._world.accounts.values():
+            if account.wc_id in group.members:
+                return account
+        raise NobodyThere(f"no account is in {group.name}")
+
+    def _post(self, said: Said, room: Group, accounts: Iterable[Account]) -> None:
+        for account in accounts:
+            if not account.online or account.wc_id not in room.members:
+                continue
+            body = group_callback(
+                self._world,
+                account,
+                room,
+                from_user=said.person,
+                content=said.text,
+                ids=(said.msg_id, said.new_msg_id),
+                timestamp=said.timestamp,
+                message_type=said.message_type,
+                mentioned=said.at,
+                push_content=self._notice(said, account),
+                extra=said.extra,
+            )
+            self._courier.post(room.group_id, body)
+
+    def _notice(self, said: Said, account: Account) -> str:
+        """The notification on this account's phone; it tells whether the account itself is meant."""
+        name = self._world.nick_name(said.person)
+        is_meant = account.wc_id in said.at
+        return f"{name}在群聊中@了你" if is_meant else f"{name} : {said.text}"
+
+    def _tell(
+        self,
+        kind: str,
+        room: Group,
+        wc_id: str,
+        *,
+        text: str,
+        at: list[str],
+        new_msg_id: int,
+        msg_id: int,
+        content_kind: str = "text",
+    ) -> None:
+        self.events.append(
+            {
+                "type": kind,
+                "kind": content_kind,
+                "group": room.group_id,
+                "wcId": wc_id,
+                "person": wc_id,
+                "nickname": self._world.shown_name(room, wc_id),
+                "text": text,
+                "at": at,
+                "msgId": str(msg_id),
+                "newMsgId": str(new_msg_id),
+                "at_ms": time.time_ns() // 1_000_000,
+            }
+        )
