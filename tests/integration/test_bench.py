@@ -1,0 +1,65 @@
+"""The measurements can be found and run by one command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures import mariadb, redis_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m`` with these words."""
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 0), (("nothing",), 2)])
+def test_without_a_known_name_the_measurements_are_listed(
+    words: tuple[str, ...], code: int
+) -> None:
+    """Each file of the folder, with what it measures."""
+    done = bench("bench", *words)
+
+    assert done.returncode == code, done.stderr
+    files = (ROOT / "bench").glob("[!_]*.py")
+    names = {"chaos", *(path.stem for path in files if "\ndef main(" in path.read_text("utf-8"))}
+    assert {line.split()[0] for line in done.stdout.splitlines() if line[:2] == "  "} == names
+    assert "burst  A burst of callbacks" in done.stdout
+
+
+def test_a_measurement_is_a_module_too() -> None:
+    """``python -m bench.burst`` is the same program."""
+    assert bench("bench.burst", "--help").stdout == bench("bench", "burst", "--help").stdout != ""
+
+
+def test_a_burst_gives_its_figures() -> None:
+    """Every message is answered once and in order."""
+    done = bench("bench", "burst", "--engine", "embedded", "--users", "2", "--messages", "4")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["engine"], figures["users"], figures["messages"]) == ("embedded", 2, 4)
+    assert (figures["sent"], figures["asked"]) == (4, 4)
+    assert (figures["disordered"], figures["overlaps"]) == (0, [])
+
+
+@pytest.mark.redis
+@pytest.mark.mysql
+def test_workers_at_a_small_dify_give_their_figures() -> None:
+    """Two workers, one place: everything is answered, and what was asked in vain is counted."""
+    if reason := redis_server.missing_reason() or mariadb.missing_reason():
+        pytest.skip(reason)
+    small = ["--capacity", "1", "--users", "4", "--messages", "6", "--dify-seconds", "0.1"]
+    done = bench("bench", "dify_limit", "--workers", "2", "--retry-delay", "0.2", *small)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(done.stdout)
+    assert (figures["outcomes"], figures["at_once"]) == ({"done": 6}, 1)
+    assert figures["asked"] == 6 + figures["asked_in_vain"]
+    assert 0 < figures["capacity_used"] <= 1

@@ -1,0 +1,144 @@
+"""``doctor``: what a start would find, with the remedy and an exit code."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis as SyncRedis
+from typer.testing import CliRunner, Result
+
+from app import cli
+from app.utils.database_init import known_revisions
+from simulators.ecloud import AUTHORIZATION
+from tests.fixtures.mariadb import DatabaseServer
+from tests.fixtures.ports import free_port
+from tests.fixtures.redis_server import RedisServer
+
+Run = Callable[..., Result]
+PEERS = {
+    "ECLOUD_BASE_URL": "http://gateway.example",
+    "ECLOUD_AUTHORIZATION": AUTHORIZATION,
+    "DIFY_BASE_URL": "http://dify.example/v1",
+    "DIFY_API_KEY": "app-0123456789",
+}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs it in an empty folder with these settings alone."""
+    monkeypatch.chdir(tmp_path)
+    files = {"BRIDGE_ENV_FILE": "", "BRIDGE_CONFIG_FILE": ""}
+
+    def invoke(*arguments: str, **variables: str) -> Result:
+        return CliRunner().invoke(cli.app, ["doctor", *arguments], env={**files, **variables})
+
+    return invoke
+
+
+def lines(result: Result, sign: str) -> list[str]:
+    """What it says under one sign."""
+    return [line[2:] for line in result.output.splitlines() if line.startswith(sign)]
+
+
+def test_fresh_folder_is_fine_and_stays_as_it_is(run: Run, tmp_path: Path) -> None:
+    """Nothing is made; what it did not look at is said."""
+    result = run(**PEERS)
+
+    assert (result.exit_code, lines(result, "✗"), lines(result, "!")) == (0, [], [])
+    assert [line.split(":")[0] for line in lines(result, "✓")] == [
+        "设置",
+        "数据目录",
+        "数据库",
+        "Redis",
+    ]
+    assert "没有检查:Dify、E云管家" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_peers_are_no_error(run: Run) -> None:
+    """Messages wait for them."""
+    result = run()
+
+    assert result.exit_code == 0
+    assert "dify.base_url" in lines(result, "!")[0]
+
+
+def test_sqlite_file_is_looked_at(run: Run, tmp_path: Path, migrated_sqlite: Path) -> None:
+    """Its journal and its migration."""
+    (tmp_path / "data").mkdir()
+    shutil.copy(migrated_sqlite, tmp_path / "data" / "bridge.db")
+
+    [line] = [line for line in lines(run(**PEERS), "✓") if line.startswith("数据库")]
+
+    assert "journal_mode=wal" in line
+    assert f"revision={known_revisions()[-1]}" in line
+
+
+def test_wrong_setting_is_the_only_thing_said(run: Run) -> None:
+    """Without settings nothing can be looked at."""
+    result = run(SERVER_PORT="no number")
+
+    assert result.exit_code == 1
+    assert "server.port" in result.output
+    assert len(lines(result, "✗")) == 1
+
+
+@pytest.mark.redis
+@pytest.mark.mysql
+def test_servers_are_looked_at_and_what_refuses_a_start_fails(
+    run: Run, redis_server: RedisServer, migrated_mysql: tuple[DatabaseServer, str]
+) -> None:
+    """And allowed it is a warning, with another exit code."""
+    server, database = migrated_mysql
+    variables = {
+        **PEERS,
+        "REDIS_URL": redis_server.url,
+        "DATABASE_URL": server.url(database),
+    }
+    sound = run(**variables)
+    with SyncRedis(port=redis_server.port) as client:
+        client.config_set("maxmemory-policy", "allkeys-lfu")
+    refused, as_json = run(**variables), run("--json", **variables)
+    allowed = run(**variables, MESSAGE_PROCESSING_ALLOW_REDIS_EVICTION="true")
+
+    report: dict[str, Any] = json.loads(as_json.stdout)
+    failed = [one for one in report["checks"] if one["outcome"] == "failed"]
+    assert (sound.exit_code, refused.exit_code, as_json.exit_code, allowed.exit_code) == (
+        0,
+        1,
+        1,
+        0,
+    )
+    assert [line.split(":")[0] for line in lines(refused, "✗")] == ["Redis"]
+    assert "allkeys-lfu" in lines(refused, "✗")[0]
+    assert (report["ok"], [one["code"] for one in failed]) == (False, ["redis_evicts"])
+    assert len(lines(allowed, "!")) == 1
+
+
+def test_servers_that_are_away_fail_with_what_to_check(run: Run) -> None:
+    """No password is shown."""
+    result = run(
+        **PEERS,
+        REDIS_URL=f"redis://:hidden-one@127.0.0.1:{free_port()}/0",
+        DATABASE_URL=f"mysql+pymysql://u:hidden-two@127.0.0.1:{free_port()}/x",
+    )
+
+    assert result.exit_code == 1
+    assert ["DATABASE_URL" in lines(result, "✗")[0], "REDIS_URL" in lines(result, "✗")[1]] == [
+        True,
+        True,
+    ]
+    assert "hidden" not in result.output
+
+
+def test_folder_that_cannot_be_used_fails(run: Run, tmp_path: Path) -> None:
+    """Callbacks are written there while the database is away."""
+    (tmp_path / "data").write_text("no folder")
+
+    result = run(**PEERS)
+
+    assert result.exit_code == 1
+    assert "不可写" in lines(result, "✗")[0]

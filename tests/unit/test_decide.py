@@ -1,0 +1,231 @@
+"""When a text in a group is a question, and what is asked."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.models.flow import (
+    GroupMessage,
+    Ignored,
+    IgnoreReason,
+    Origin,
+    Question,
+    Trigger,
+    WcId,
+)
+from app.services.decide import GroupRules, compile_pattern, decide
+
+BOT = WcId("wxid_bot")
+PERSON = WcId("wxid_person")
+OTHER = WcId("wxid_other")
+NOW = 1_767_000_000.0
+
+
+def make_message(
+    text: str, *, mentions: tuple[WcId, ...] = (), sender: WcId = PERSON, timestamp: int = int(NOW)
+) -> GroupMessage:
+    origin = Origin(
+        bot_wc_id=BOT, from_user=sender, group_id=WcId("1@chatroom"), timestamp=timestamp
+    )
+    return GroupMessage(origin=origin, text=text, mentions=mentions)
+
+
+def ask(message: GroupMessage, **rules: Any) -> str | IgnoreReason:
+    """The question's text, or the reason why there is none."""
+    verdict = decide(message, GroupRules(**rules), own_accounts={BOT}, now=NOW)
+    if isinstance(verdict, Question):
+        assert verdict.message is message
+        return verdict.text
+    assert verdict.origin is message.origin
+    return verdict.reason
+
+
+def test_every_text_is_a_question_by_default() -> None:
+    """The README answers every text of a group."""
+    assert ask(make_message(" 几点下班\n")) == "几点下班"
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+def test_own_accounts_are_never_answered(trigger: Trigger) -> None:
+    """Two of our accounts in one group would talk for ever; the text is kept for the echo."""
+    message = make_message("几点下班", sender=OTHER)
+    verdict = decide(message, GroupRules(trigger=trigger), own_accounts={BOT, OTHER}, now=NOW)
+
+    assert isinstance(verdict, Ignored)
+    assert (verdict.reason, verdict.text) == (IgnoreReason.OWN_MESSAGE, "几点下班")
+
+
+def test_a_silent_group_gets_no_answer() -> None:
+    """A group can be switched off."""
+    assert ask(make_message("几点"), is_enabled=False) is IgnoreReason.GROUP_OFF
+
+
+@pytest.mark.parametrize(
+    ("age", "bound", "is_old"),
+    [(59, 60, False), (60, 60, False), (61, 60, True), (10**6, 0, False), (-50, 60, False)],
+)
+def test_only_messages_beyond_the_bound_are_too_old(
+    age: int, bound: float, *, is_old: bool
+) -> None:
+    """A replayed history is not answered; 0 switches the bound off."""
+    verdict = ask(make_message("几点", timestamp=int(NOW) - age), max_message_age=bound)
+
+    assert (verdict is IgnoreReason.TOO_OLD) == is_old
+
+
+def test_a_message_without_a_time_is_not_old() -> None:
+    """The gateway does not always say when."""
+    assert ask(make_message("几点", timestamp=0), max_message_age=60) == "几点"
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions", "expected"),
+    [
+        ("@小桥\u2005几点下班", (BOT,), "几点下班"),
+        ("@小桥 几点下班", (BOT,), "几点下班"),
+        ("@小 桥 二号\u2005几点下班", (BOT,), "几点下班"),
+        ("@小 桥 几点下班", (BOT,), "桥 几点下班"),
+        ("  @小桥\u2005\n几点下班", (BOT,), "几点下班"),
+        ("@小桥 问问 @兰兰\u2005在吗", (BOT, OTHER), "问问 @兰兰\u2005在吗"),
+        ("@兰兰\u2005@小桥\u2005在吗", (OTHER, BOT), "@兰兰\u2005在吗"),
+        ("@小桥\u2005@兰兰\u2005在吗", (BOT, OTHER), "@兰兰\u2005在吗"),
+        ("@兰兰\u2005你问问 @小桥\u2005", (OTHER, BOT), "@兰兰\u2005你问问 @小桥"),
+        ("你问问@小桥\u2005吧", (BOT,), "你问问@小桥\u2005吧"),
+        ("@小桥几点下班", (BOT,), "@小桥几点下班"),
+        ("@兰兰\u2005在吗", (OTHER,), "@兰兰\u2005在吗"),
+        ("@小桥\u2005在吗", (), "@小桥\u2005在吗"),
+        ("@a@b\u2005在吗", (BOT,), "在吗"),
+    ],
+)
+def test_the_bots_leading_mention_is_no_part_of_the_question(
+    text: str, mentions: tuple[WcId, ...], expected: str
+) -> None:
+    """It is taken off where the bot is mentioned, and nothing else is."""
+    assert ask(make_message(text, mentions=mentions)) == expected
+
+
+@pytest.mark.parametrize("text", ["@小桥\u2005", "@小桥 ", "@小桥\u2005\u200b\n"])
+def test_a_mention_alone_is_no_text(text: str) -> None:
+    """There is nothing to ask Dify."""
+    assert ask(make_message(text, mentions=(BOT,))) is IgnoreReason.NO_TEXT
+
+
+def test_mention_trigger_wants_the_bot_in_the_list() -> None:
+    """Names in the text and everybody-mentions do not count."""
+    rules = {"trigger": Trigger.MENTION}
+
+    assert ask(make_message("@小桥\u2005几点", mentions=(BOT,)), **rules) == "几点"
+    for mentions in ((), (OTHER,), (WcId("notify@all"),)):
+        message = make_message("@小桥\u2005几点", mentions=mentions)
+        assert ask(message, **rules) is IgnoreReason.NOT_MENTIONED
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions", "expected"),
+    [
+        ("/ask 几点", (), "几点"),
+        ("  /ask几点", (), "几点"),
+        ("/ask2 几点", (), "几点"),
+        ("@小桥\u2005/ask 几点", (BOT,), "几点"),
+        ("问问几点", (), "问几点"),
+        ("ask 几点", (), IgnoreReason.NO_PREFIX),
+        ("几点 /ask", (), IgnoreReason.NO_PREFIX),
+        ("@兰兰\u2005/ask 几点", (OTHER,), IgnoreReason.NO_PREFIX),
+        ("/ask", (), IgnoreReason.NO_TEXT),
+        ("/ask \u2005", (), IgnoreReason.NO_TEXT),
+    ],
+)
+def test_prefix_trigger_takes_the_prefix_off(
+    text: str, mentions: tuple[WcId, ...], expected: str | IgnoreReason
+) -> None:
+    """The longest prefix wins and is no part of the question."""
+    verdict = ask(
+        make_message(text, mentions=mentions),
+        trigger=Trigger.PREFIX,
+        prefixes=("/ask", "/ask2", "问", " ", ""),
+    )
+
+    assert verdict == expected
+
+
+def test_the_bots_name_may_be_the_prefix() -> None:
+    """Operators whose gateway sends no list of mentions write it so."""
+    rules = {"trigger": Trigger.PREFIX, "prefixes": ("@小桥",)}
+
+    assert ask(make_message("@小桥\u2005几点", mentions=(BOT,)), **rules) == "几点"
+    assert ask(make_message("@小桥几点"), **rules) == "几点"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("请问报销怎么走", "请问报销怎么走"),
+        ("how do VPNs work", "how do VPNs work"),
+        ("STRASSE?", "STRASSE?"),
+        ("午饭吃什么", IgnoreReason.NO_KEYWORD),
+    ],
+)
+def test_keyword_trigger_finds_words_in_any_case(text: str, expected: object) -> None:
+    """The words may stand anywhere; blank ones are no words."""
+    rules = {"trigger": Trigger.KEYWORD, "keywords": ("报销", "vpn", "straße", "", "  ")}
+
+    assert ask(make_message(text), **rules) == expected
+
+
+def test_keywords_are_not_looked_for_in_the_bots_name() -> None:
+    """Otherwise each mention would be a question."""
+    message = make_message("@报销助手\u2005早", mentions=(BOT,))
+    verdict = ask(message, trigger=Trigger.KEYWORD, keywords=("报销",))
+
+    assert verdict is IgnoreReason.NO_KEYWORD
+
+
+def test_regex_trigger_finds_the_pattern_anywhere() -> None:
+    """Without a pattern nothing matches."""
+    rules = {"trigger": Trigger.REGEX, "pattern": compile_pattern(r"(?i)工单\s*#?\d+|help\b")}
+
+    assert ask(make_message("看下工单 #42"), **rules) == "看下工单 #42"
+    assert ask(make_message("HELP me"), **rules) == "HELP me"
+    assert ask(make_message("helpers"), **rules) is IgnoreReason.NO_MATCH
+    assert ask(make_message("工单 1"), trigger=Trigger.REGEX) is IgnoreReason.NO_MATCH
+
+
+@pytest.mark.parametrize("pattern", ["(a", "(?=a)", r"(a)\1", "[z-a]", "a{5000}", "a\ud83d"])
+def test_a_wrong_pattern_is_refused_with_words(pattern: str) -> None:
+    """The operator reads what is wrong, in one sentence."""
+    with pytest.raises(ValueError, match="RE2"):
+        compile_pattern(pattern)
+
+
+def test_no_pattern_takes_longer_than_the_text_allows() -> None:
+    """A pattern that is exponential elsewhere is linear here."""
+    pattern = compile_pattern(r"^(a+)+$")
+    started = time.process_time()
+
+    assert pattern.search("a" * 200_000 + "b") is None
+    assert time.process_time() - started < 1
+
+
+@given(
+    st.text(alphabet="@小桥 \u2005\n/ask报销1", max_size=30),
+    st.lists(st.sampled_from([BOT, OTHER]), max_size=3),
+    st.sampled_from(list(Trigger)),
+)
+def test_any_text_is_a_question_with_words_or_a_reason(
+    text: str, mentions: list[WcId], trigger: Trigger
+) -> None:
+    """A question is never blank, and its words stand in the text."""
+    verdict = ask(
+        make_message(text, mentions=tuple(mentions)),
+        trigger=trigger,
+        prefixes=("/a",),
+        keywords=("报销",),
+        pattern=compile_pattern("1"),
+    )
+
+    if not isinstance(verdict, IgnoreReason):
+        assert verdict.strip() == verdict != ""
+        assert set(verdict) <= set(text)

@@ -1,0 +1,122 @@
+"""What a runtime is built of, as far as settings alone decide it."""
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from app.models.flow import Trigger
+from app.opening import StartRefused
+from app.runtime import (
+    Role,
+    data_folder,
+    group_defaults,
+    is_embedded,
+    make_dify,
+    make_ecloud,
+    open_runtime,
+)
+from app.utils.clock import SystemClock
+from config import Settings, load_settings
+
+MYSQL = "mysql+pymysql://u:p@db/x"
+REDIS = "redis://cache/0"
+
+
+def settings_of(**environ: str) -> Settings:
+    """Settings that stand in the environment and nowhere else."""
+    return load_settings(environ=environ, env_file=None, config_file=None).settings
+
+
+@pytest.mark.parametrize(
+    ("database", "redis", "embedded"),
+    [
+        ("sqlite:///x.db", "embedded://", True),
+        ("sqlite:///x.db", REDIS, True),
+        (MYSQL, "embedded://127.0.0.1:6380", True),
+        (MYSQL, REDIS, False),
+    ],
+)
+def test_one_part_inside_the_process_makes_it_the_only_one(
+    database: str, redis: str, *, embedded: bool
+) -> None:
+    """Two processes would each have a store of their own."""
+    assert is_embedded(settings_of(DATABASE_URL=database, REDIS_URL=redis)) == embedded
+
+
+@pytest.mark.parametrize(
+    ("database", "folder"),
+    [
+        ("sqlite:////srv/a b/bridge.db", Path("/srv/a b")),
+        ("sqlite+aiosqlite:///./data/bridge.db", Path("data")),
+        (MYSQL, Path("data")),
+    ],
+)
+def test_files_lie_beside_the_database(database: str, folder: Path) -> None:
+    """Else in ``data``."""
+    assert data_folder(settings_of(DATABASE_URL=database)) == folder
+
+
+def test_a_role_includes_its_part() -> None:
+    """``all`` includes every part, the others only themselves."""
+    assert all(Role.ALL.includes(role) for role in Role)
+    assert Role.WORKER.includes(Role.WORKER)
+    assert not Role.WORKER.includes(Role.SENDER)
+    assert not Role.API.includes(Role.ALL)
+
+
+def test_the_groups_defaults_are_the_settings() -> None:
+    """Trigger, words, pattern, age, mention."""
+    defaults = group_defaults(
+        settings_of(
+            GROUPS_TRIGGER="regex",
+            GROUPS_PATTERN="^多少钱",
+            MESSAGE_PROCESSING_MAX_MESSAGE_AGE="60",
+            REPLY_MENTION_SENDER="false",
+        )
+    )
+
+    assert defaults.rules.trigger is Trigger.REGEX
+    assert defaults.rules.pattern is not None
+    assert defaults.rules.pattern.search("多少钱一斤")
+    assert defaults.rules.max_message_age == 60
+    assert defaults.rules.is_enabled
+    assert not defaults.mention_sender
+
+
+async def test_peers_are_built_only_when_they_are_named() -> None:
+    """Nothing configured: messages are accepted and wait."""
+    full = settings_of(
+        DIFY_BASE_URL="http://dify/v1",
+        DIFY_API_KEY="app-x",
+        ECLOUD_BASE_URL="http://gateway",
+        ECLOUD_AUTHORIZATION="token",
+    )
+    async with aiohttp.ClientSession() as http:
+        assert make_dify(settings_of(), http, SystemClock()) is None
+        assert make_ecloud(settings_of(), http) is None
+        assert make_dify(full, http, SystemClock()) is not None
+        assert make_ecloud(full, http) is not None
+
+
+@pytest.mark.parametrize("role", [Role.API, Role.WORKER, Role.SENDER])
+async def test_the_embedded_default_refuses_to_be_split(role: Role, tmp_path: Path) -> None:
+    """A clear sentence, before anything is made."""
+    settings = settings_of(DATABASE_URL=f"sqlite:///{tmp_path}/data/bridge.db")
+
+    with pytest.raises(StartRefused, match="只能由一个进程使用"):
+        await enter(settings, role)
+
+    assert files_below(tmp_path) == []
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Everything that was made there."""
+    return list(folder.rglob("*"))
+
+
+async def enter(settings: Settings, role: Role) -> Any:
+    """Open and close."""
+    async with open_runtime(settings, role) as runtime:
+        return runtime
