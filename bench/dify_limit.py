@@ -1,0 +1,102 @@
+"""
+Several workers at one Dify that answers only so many questions at once.
+
+``python -m bench dify_limit --workers 2 --capacity 16`` starts the simulators, private Redis and
+MariaDB and the workers, each with a limit of its own, and tells how much of the capacity they used
+and how often they asked in vain. ``--down`` lets Dify answer 503 to everything.
+"""
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from bench.burst import callback, opened_stores, post_all
+from simulators.dify import DifySimulator
+from simulators.ecloud import EcloudSimulator
+from simulators.ecloud_world import World
+from tests.fixtures.bridge import Bridge, Stores, peer_variables
+
+UNFINISHED = "SELECT 1 FROM messages WHERE state NOT IN ('done', 'dead') LIMIT 1"
+OUTCOMES = "SELECT state, count(*) AS n FROM messages GROUP BY state"
+POLL_SECONDS = 0.2
+
+
+async def started(
+    stores: Stores, variables: dict[str, str], arguments: argparse.Namespace, stack: AsyncExitStack
+) -> Bridge:
+    """The first bridge; it takes the callbacks, sends, and is a worker like the others."""
+    bridges = [Bridge(stores, dict(variables)) for _ in range(arguments.workers)]
+    for number, bridge in enumerate(bridges):
+        stack.callback(bridge.kill)
+        await bridge.start(
+            *(["--role", "worker"] if number else []),
+            DIFY_MAX_CONCURRENCY=str(arguments.max_concurrency),
+            MESSAGE_PROCESSING_RETRY_DELAY=str(arguments.retry_delay),
+            LOG_LEVEL="WARNING",
+        )
+    return bridges[0]
+
+
+async def until_finished(bridge: Bridge) -> dict[str, int]:
+    """How many messages ended in which state, as soon as none is left."""
+    while await bridge.rows(UNFINISHED):
+        await asyncio.sleep(POLL_SECONDS)
+    return {row["state"]: row["n"] for row in await bridge.rows(OUTCOMES)}
+
+
+async def run(arguments: argparse.Namespace) -> dict[str, object]:
+    """One run; its figures."""
+    world = World.crowd(groups=arguments.users, people=1)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        gateway = await stack.enter_async_context(EcloudSimulator.start(world=world))
+        dify = await stack.enter_async_context(DifySimulator.start(max_active=arguments.capacity))
+        if arguments.down:
+            dify.faults.set("http_503")
+        stores = await stack.enter_async_context(opened_stores("servers", folder))
+        bridge = await started(stores, peer_variables(gateway, dify), arguments, stack)
+        question = f"你好 [[text=好的]] [[wait={arguments.dify_seconds}]]"
+        bodies = [
+            callback(number, number % arguments.users, world, question)
+            for number in range(arguments.messages)
+        ]
+        begun = time.perf_counter()
+        await post_all(bridge, bodies, parallel=50)
+        outcomes = await until_finished(bridge)
+        total = time.perf_counter() - begun
+    asked = len(dify.questions())
+    shortest = arguments.messages * arguments.dify_seconds / arguments.capacity
+    return {
+        "workers": arguments.workers,
+        "capacity": arguments.capacity,
+        "outcomes": outcomes,
+        "seconds": round(total, 1),
+        "shortest_s": round(shortest, 1),
+        "capacity_used": round(shortest / total, 2),
+        "asked": asked,
+        "asked_in_vain": asked - outcomes.get("done", 0),
+        "at_once": dify.concurrency.max_active,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and print the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench dify_limit", description=__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--capacity", type=int, default=16)
+    parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--messages", type=int, default=600)
+    parser.add_argument("--dify-seconds", type=float, default=1.0)
+    parser.add_argument("--max-concurrency", type=int, default=64)
+    parser.add_argument("--retry-delay", type=float, default=5.0)
+    parser.add_argument("--down", action="store_true")
+    print(json.dumps(asyncio.run(run(parser.parse_args(arguments))), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
