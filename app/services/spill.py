@@ -71,12 +71,17 @@ class Spill:
         #: Oldest first; lines are appended to ``_current`` only.
         self._files: deque[SpillFile] = deque()
         self._current: SpillFile | None = None
+        #: On its way to SQL; until that is done its lines count as pending.
+        self._replayed: SpillFile | None = None
         self._writing = asyncio.Lock()
 
     @property
     def pending(self) -> int:
         """Lines that SQL does not have yet."""
-        return sum(file.lines for file in self._files)
+        return sum(file.lines for file in self._kept())
+
+    def _kept(self) -> list[SpillFile]:
+        return [*([self._replayed] if self._replayed else []), *self._files]
 
     def is_usable(self) -> bool:
         """Whether lines could be written now, as far as one can know without writing."""
@@ -94,7 +99,7 @@ class Spill:
         """
         data = b"".join(orjson.dumps(record) + b"\n" for record in records)
         async with self._writing:
-            if sum(file.size for file in self._files) + len(data) > self._max_bytes:
+            if sum(file.size for file in self._kept()) + len(data) > self._max_bytes:
                 raise StoreUnavailable(f"spill: {self._folder} would pass {self._max_bytes} bytes")
             try:
                 if self._current is None:
@@ -123,17 +128,32 @@ class Spill:
             file = self._files.popleft()
             if file is self._current:
                 self._current = None
+            self._replayed = file
             return file
 
     def give_back(self, file: SpillFile) -> None:
         """Replay did not end: the file is the oldest again."""
+        self._replayed = None
         self._files.appendleft(file)
+
+    def finish(self, file: SpillFile, *, odd: bool) -> None:
+        """
+        Replay ended: the file goes, unless a line of it is *odd*; then a person has to look at it.
+
+        Raises:
+            OSError: the disk refuses; the file counts as before.
+        """
+        if odd:
+            file.set_aside()
+        else:
+            file.remove()
+        self._replayed = None
 
     def adopt(self) -> int:
         """Take over the files that dead processes left behind; returns how many."""
         if not self._folder.is_dir():
             return 0
-        ours = {file.path for file in self._files}
+        ours = {file.path for file in self._kept()}
         paths = [path for path in self._folder.glob(f"*{SUFFIX}") if path not in ours]
         found = [file for path in paths if (file := _adopted(path)) is not None]
         found.sort(key=lambda file: os.fstat(file.handle.fileno()).st_mtime_ns)
@@ -142,7 +162,7 @@ class Spill:
 
     def close(self) -> None:
         """Let go of all files."""
-        for file in self._files:
+        for file in self._kept():
             file.close()
 
 

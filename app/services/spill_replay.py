@@ -70,10 +70,7 @@ class SpillReplay:
                 taken = await self._replay_batch(rows)
                 count += taken
                 odd += len(batch) - taken
-            if odd:
-                file.set_aside()
-            else:
-                file.remove()
+            self._spill.finish(file, odd=bool(odd))
         except OSError as error:
             self._spill.give_back(file)
             raise StoreUnavailable(f"spill: {error}") from error

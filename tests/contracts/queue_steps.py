@@ -60,6 +60,11 @@ class Hands:
         for line in (self.keys.ready, self.keys.suspects):
             await self.redis.zadd(line, {user: 1}, xx=True)
 
+    async def hold_back(self, user: str) -> None:
+        """Let the time the user waits for be far away."""
+        for line in (self.keys.ready, self.keys.suspects):
+            await self.redis.zadd(line, {user: 9e15}, xx=True)
+
     async def crash(self, queue: RedisQueue, user: str, times: int = 1) -> None:
         """Claim the user's head and die, again and again; afterwards the user is due."""
         for _ in range(times):

@@ -27,6 +27,7 @@ from tests.fixtures.redis import RedisEngine, open_queue
 
 USERS = ("ann", "ben", "cat", "dan")
 PEERS = ("dify:default", "account:wxid_bot")
+LEASE_SECONDS = 10_000
 T = TypeVar("T")
 
 
@@ -67,8 +68,9 @@ class QueueMachine(RuleBasedStateMachine):
     async def open(self) -> None:
         self.engine = RedisEngine("any", self.open_client, f"model-{uuid.uuid4().hex}:")
         self.hands = Hands(self.engine)
-        self.queue = self.engine.make_queue()
-        self.other = self.engine.make_queue(worker="worker-2")
+        # No lease runs out by itself, however slow the machine is: only the steps below end one.
+        self.queue = self.engine.make_queue(lease=LEASE_SECONDS)
+        self.other = self.engine.make_queue(worker="worker-2", lease=LEASE_SECONDS)
         await open_queue(self.queue)
 
     def run(self, step: Awaitable[T]) -> T:
@@ -173,6 +175,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert person.claim
         self.run(self.hands.end_lease(person.claim.user))
         self.run(take(self.queue, 0))
+        # The delay after a crash is random, and may be none.
+        self.run(self.hands.hold_back(person.claim.user))
         self.end(person)
         person.sole_crashes += person.is_suspect
         person.crashes += 1

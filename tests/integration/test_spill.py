@@ -66,7 +66,7 @@ async def replayed(spill: Spill) -> list[Any]:
     found: list[Any] = []
     while (file := await spill.take()) is not None:
         found += file.records()
-        file.remove()
+        spill.finish(file, odd=False)
     return found
 
 
@@ -89,7 +89,7 @@ async def test_the_names_of_new_folders_are_durable_like_that_of_the_file(
     synced.clear()
     file = await spill.take()
     assert file is not None
-    file.remove()
+    spill.finish(file, odd=False)
 
     await spill.append([{"n": 2}])
     assert synced == [folder]
@@ -138,6 +138,20 @@ async def test_a_file_given_back_stays_the_oldest(spill: Spill) -> None:
 
     assert spill.pending == 3
     assert await replayed(spill) == [{"n": 1}, {"n": 2}, {"n": 3}]
+
+
+async def test_lines_on_their_way_to_sql_still_count_as_only_here(folder: Path) -> None:
+    """While the replay tries, health must not say that SQL has everything, nor the bound grow."""
+    spill = Spill(folder, max_bytes=100)
+    await spill.append([{"text": "x" * 40}])
+    file = await spill.take()
+    assert file is not None
+
+    assert spill.pending == 1
+    with pytest.raises(StoreUnavailable, match="100 bytes"):
+        await spill.append([{"text": "y" * 60}])
+    spill.finish(file, odd=False)
+    assert spill.pending == 0
 
 
 async def test_the_bound_holds_over_all_files(folder: Path) -> None:
@@ -283,7 +297,7 @@ async def test_a_file_that_vanishes_while_it_is_adopted_is_nobodys(
 
     def late_lock(descriptor: int) -> bool:
         file = owner._files.popleft()
-        file.remove()
+        owner.finish(file, odd=False)
         return really_lock(descriptor)
 
     monkeypatch.setattr(spill_module, "try_lock", late_lock)
@@ -313,7 +327,7 @@ async def test_a_file_set_aside_is_kept_and_never_adopted(spill: Spill, folder: 
     file = await spill.take()
     assert isinstance(file, SpillFile)
 
-    file.set_aside()
+    spill.finish(file, odd=True)
 
     [kept] = files_in(folder)
     assert kept.read_bytes() == b'{"n":1}\n'
