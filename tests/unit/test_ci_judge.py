@@ -45,7 +45,7 @@ def run(folder: Path, report: str, *arguments: str, **variables: str) -> Path:
     return folder / report
 
 
-def verdict(*reports: Path) -> tuple[int, str]:
+def verdict(*reports: Path | str) -> tuple[int, str]:
     """The judge's exit code and words."""
     done = subprocess.run(
         [sys.executable, JUDGE, *reports], capture_output=True, encoding="utf-8", check=False
@@ -115,4 +115,42 @@ def test_report_that_is_missing_or_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_judge_without_a_report_refuses() -> None:
     """Whoever forgets the argument gets no verdict for free."""
-    assert verdict()[0] == 1
+    assert verdict()[0] != 0
+
+
+#: Fails where others run beside it, as the variable says here.
+UNSTEADY = "import os\ndef test_{}():\n    assert 'ALONE' in os.environ\n"
+
+
+@pytest.mark.parametrize(
+    ("unsteady", "sources", "code"),
+    [
+        pytest.param(1, [PASS], 0, id="one-that-passes-alone"),
+        pytest.param(1, [PASS, FAIL], 1, id="beside-one-that-fails-alone-too"),
+        pytest.param(4, [PASS], 1, id="too-many"),
+    ],
+)
+def test_what_fails_only_beside_others_is_named_and_counts_when_it_is_much(
+    tmp_path: Path, unsteady: int, sources: list[str], code: int
+) -> None:
+    """A second look never hides what fails again, and never forgives many."""
+    unsteady_sources = [UNSTEADY.format(number) for number in range(unsteady)]
+    first = judge(tmp_path, *sources, *unsteady_sources)
+    assert first[0] == 1
+    again = run(tmp_path, "alone.xml", ALONE="yes")
+
+    got, said = verdict(tmp_path / "report.xml", "--again", again)
+
+    assert got == code
+    assert said.count("UNSTEADY") == (1 if unsteady == 1 else 0)
+    assert said.count("judge: failed: ") == {0: 0, 1: max(1, unsteady)}[code]
+
+
+def test_a_second_run_that_was_not_written_forgives_nothing(tmp_path: Path) -> None:
+    """It ended before it began, or took too long."""
+    judge(tmp_path, PASS, UNSTEADY.format(1))
+
+    code, said = verdict(tmp_path / "report.xml", "--again", tmp_path / "none.xml")
+
+    assert code == 1
+    assert "was not written" in said
