@@ -17,10 +17,12 @@ from app.services.outbox_table import Planned, Sent
 from app.services.stages import utc_now
 from app.utils.clock import Clock
 from app.utils.log import message_context
+from app.workers.ending import Ending
 from app.workers.lanes import Lane, Lanes
 from app.workers.undecided import UndecidedSegments
 
 LOAD_AT_MOST = 500
+RECEIPT_PAUSE_SECONDS = 0.5
 
 
 class Debts:
@@ -140,12 +142,22 @@ class Debts:
             await self._outbox.mark_sent(self._receipt)
             self._receipt = None
 
-    async def write_receipt_at_last(self) -> None:
-        """The last receipt before the lease is given back; lost, it would be sent again."""
+    async def write_receipt_at_last(self, ending: Ending) -> None:
+        """
+        The last receipt before the lease is given back; lost, it would be sent again.
+
+        So it is tried as long as there is time; a lease that is over does not matter to it.
+        """
         if self._receipt is None:
             return
+        began = self._clock.monotonic()
         with message_context(self._receipt.segment.message_id):
-            try:
-                await self.write_receipt()
-            except StoreUnavailable as error:
-                logger.error("sender.receipt_lost", bot=self._bot, error=error)
+            while self._receipt is not None:
+                try:
+                    await self.write_receipt()
+                except StoreUnavailable as error:
+                    if self._clock.monotonic() >= ending.latest_word(began=began):
+                        logger.error("sender.receipt_lost", bot=self._bot, error=error)
+                        return
+                    logger.warning("sender.receipt_later", bot=self._bot, error=error)
+                    await self._clock.sleep(RECEIPT_PAUSE_SECONDS)

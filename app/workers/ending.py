@@ -56,3 +56,13 @@ class Ending:
         """Monotonic seconds after which no call begins any more."""
         ends_at = self._ends_at or self._clock.monotonic() + LAST_SECONDS
         return ends_at - min(self._timeout, LAST_CALL_SECONDS)
+
+    def latest_word(self, *, began: float) -> float:
+        """
+        Monotonic seconds after which nothing is written down any more.
+
+        Args:
+            began: when the sender ended; without a stop it has one time-out of a call from then on:
+                no successor decides on an undecided segment sooner.
+        """
+        return began + self._timeout if self._ends_at is None else self._ends_at

@@ -95,7 +95,7 @@ class AccountSender:
             async with self._ending.watched(stop):
                 await self._run(stop)
         finally:
-            await self._debts.write_receipt_at_last()
+            await self._debts.write_receipt_at_last(self._ending)
 
     async def _run(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and self._is_needed():

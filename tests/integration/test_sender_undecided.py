@@ -1,12 +1,16 @@
 """The send loop where a call has no answer: nothing said without end, and nothing lost to a gateway that is away."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from loguru import logger
 
+from app.models.flow import WcId
 from app.services.errors import StoreUnavailable
+from app.services.outbox_table import Sent
+from app.services.queue.keys import Keys
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.inside import StartInside
 from tests.fixtures.sending import calls, echo, hurry, texts
@@ -203,6 +207,7 @@ async def test_a_receipt_that_is_lost_at_the_end_names_its_message(
     async def mark_sent(*_: Any) -> None:
         raise StoreUnavailable("away")
 
+    monkeypatch.setattr("app.workers.ending.LAST_SECONDS", 0.5)
     async with inside() as bridge:
         monkeypatch.setattr(bridge.runtime.outbox, "mark_sent", mark_sent)
         await bridge.hear("一 [[text=一]]")
@@ -210,3 +215,34 @@ async def test_a_receipt_that_is_lost_at_the_end_names_its_message(
         [message] = await bridge.rows("SELECT id FROM messages")
 
     assert ("sender.receipt_lost", str(message["id"])) in lines
+
+
+async def test_a_lease_lost_while_sql_is_away_costs_no_receipt_and_nothing_is_said_again(
+    inside: StartInside, gateway: EcloudSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender that made the call writes it down as soon as SQL takes it, lease or none."""
+    async with inside(ECLOUD_TIMEOUT="3") as bridge:
+        runtime = bridge.runtime
+        key = Keys().sender(WcId(next(iter(gateway.world.accounts))))
+        really_mark, refused = runtime.outbox.mark_sent, asyncio.Event()
+
+        async def mark_sent(sent: Sent) -> None:
+            if not refused.is_set():
+                # Another process has the lease meanwhile.
+                await runtime.redis.set(key, "somebody", px=2500)
+                refused.set()
+                raise StoreUnavailable("away")
+            if await runtime.redis.get(key) == b"somebody":
+                raise StoreUnavailable("away")
+            await really_mark(sent)
+
+        monkeypatch.setattr(runtime.outbox, "mark_sent", mark_sent)
+        await bridge.hear("一 [[text=一]]")
+        await refused.wait()
+        [message] = await bridge.until_settled(1)
+        monkeypatch.undo()
+        await bridge.hear("二 [[text=二]]")
+        await bridge.until_settled(2)
+
+    assert texts(gateway) == ["一", "二"]
+    assert message["error"] == ""
