@@ -176,7 +176,7 @@ async def test_a_stop_does_not_wait_for_a_slow_gateway(
     """The call under way is cut off; its segment is the next process's to decide."""
     monkeypatch.setattr("app.workers.ending.LAST_SECONDS", 1.0)
     monkeypatch.setattr("app.workers.ending.LAST_CALL_SECONDS", 0.5)
-    gateway.faults.set("hang", times=1)
+    gateway.faults.set("hang", endpoints=["/sendText"], times=1)
     async with inside(ECLOUD_TIMEOUT="20") as bridge:
         await bridge.hear("一 [[text=一]]")
         await gateway.recorder.until(lambda: len(gateway.recorder.of("request", "/sendText")) == 1)

@@ -129,13 +129,13 @@ async def test_http_429_is_the_accounts_though_others_got_through(
     """A proxy before the gateway knows nothing of groups: the others wait as well."""
     hurry(monkeypatch, THROTTLED_PAUSE=1.0)
     mute("一群", muted=0)
-    gateway.faults.set("http_429", times=1)
+    gateway.faults.set("http_429", endpoints=["/sendText"], times=1)
     async with inside() as bridge:
         await bridge.hear("一 [[text=一]]", person="小红", group="一群")
         await gateway.recorder.until(lambda: calls(gateway) == 1)
         await bridge.hear("甲 [[text=甲]]")
         await gateway.wait_for_sent(1)
-        gateway.faults.set("http_429", times=1)
+        gateway.faults.set("http_429", endpoints=["/sendText"], times=1)
         await gateway.recorder.until(lambda: calls(gateway) == 3)
         started = time.monotonic()
         await bridge.hear("乙 [[text=乙]]")
