@@ -132,14 +132,19 @@ class Stage:
             await blow(one.victim)
             self.is_striking = False
 
-    def goes_on(self, said: int) -> bool:
-        """Whether the crowd may say more, having said so much."""
-        if self._is_enough(said):
-            self.tape.read()
-        return not self._is_enough(said)
+    async def until_room(self) -> None:
+        """
+        Wait until the crowd may say more.
 
-    def _is_enough(self, said: int) -> bool:
+        Raises:
+            TimeoutError: what it waits for will never come.
+        """
+        if self._is_enough():
+            await self.until(lambda: not self._is_enough(), self.size.patience, "room for a word")
+
+    def _is_enough(self) -> bool:
         """As many words wait for their answers as may, or a strike waits for its turn."""
+        said = self.talk.count
         # Something is said during a strike, however much is owed already.
         owing, pending = self.size.owing * (1 + self.is_striking), self.strikes[self.begun :]
         waits_for_strike = bool(pending) and said >= pending[0].after + owing + 2 * self.size.depth

@@ -81,7 +81,7 @@ async def open_stage(run: Run, folder: Path, source: MariadbSource) -> AsyncIter
             pair=parts.pair,
             mariadb=parts.mariadb if isinstance(parts.mariadb, MariadbServer) else None,
         )
-        stage.talk.goes_on = stage.goes_on
+        stage.talk.until_room = stage.until_room
         await fleet.start()
         await _lead_callbacks(stage, stack)
         yield stage

@@ -87,7 +87,13 @@ def play(runs: Sequence[Run], *, at_once: int) -> list[Report]:
         lane = Lane(server)
         try:
             for run in some:
-                reports[id(run)] = lane.play(run)
+                try:
+                    reports[id(run)] = lane.play(run)
+                except RuntimeError as error:
+                    # Whatever hangs or died there: the others are played in a new one.
+                    reports[id(run)] = _trouble(run, repr(error))
+                    lane.close()
+                    lane = Lane(server)
         finally:
             lane.close()
 
@@ -131,20 +137,24 @@ def _play_here(run: Run, source: MariadbSource) -> Report:
     try:
         return asyncio.run(run_scenario(run, source, lambda _: None))
     except Exception:  # noqa: BLE001 - whatever it is, the one who asked reads it in the report
-        return Report(
-            scenario=run.scenario.name,
-            title=run.scenario.title,
-            engine=run.engine,
-            size=run.size_name,
-            seed=run.seed,
-            plant=run.plant,
-            settings={},
-            schedule="",
-            bounds=[],
-            figures={},
-            seconds=0.0,
-            trouble=traceback.format_exc(),
-        )
+        return _trouble(run, traceback.format_exc())
+
+
+def _trouble(run: Run, trouble: str) -> Report:
+    return Report(
+        scenario=run.scenario.name,
+        title=run.scenario.title,
+        engine=run.engine,
+        size=run.size_name,
+        seed=run.seed,
+        plant=run.plant,
+        settings={},
+        schedule="",
+        bounds=[],
+        figures={},
+        seconds=0.0,
+        trouble=trouble,
+    )
 
 
 def _end_with_parent() -> None:

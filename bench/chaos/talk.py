@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from bench.chaos.words import word_of
 from simulators.ecloud import EcloudSimulator
@@ -12,6 +12,10 @@ from simulators.ecloud_speech import Said
 Compose = Callable[[str], str]
 #: Words that are late are said together after so long at most.
 TICK = 0.02
+
+
+async def _always() -> None:
+    """There is room."""
 
 
 class Talk:
@@ -33,8 +37,8 @@ class Talk:
         #: Cleared: everybody is silent.
         self.may_speak = asyncio.Event()
         self.may_speak.set()
-        #: Told how much was said; False: for the moment that is enough.
-        self.goes_on: Callable[[int], bool] = lambda _: True
+        #: Ends when something more may be said.
+        self.until_room: Callable[[], Awaitable[None]] = _always
 
     @property
     def count(self) -> int:
@@ -50,7 +54,12 @@ class Talk:
         return word
 
     async def speak(self, count: int, rate: float) -> None:
-        """So much is said by people at random, at so much a second."""
+        """
+        So much is said by people at random, at so much a second.
+
+        Raises:
+            TimeoutError: there was no room for another word in time.
+        """
         loop = asyncio.get_running_loop()
         started = loop.time()
         for number in range(count):
@@ -59,8 +68,7 @@ class Talk:
                 await asyncio.sleep(due - loop.time())
             paused = loop.time()
             await self.may_speak.wait()
-            while not self.goes_on(self.count):
-                await asyncio.sleep(TICK)
+            await self.until_room()
             started += loop.time() - paused
             self.say()
 

@@ -31,18 +31,18 @@ def no_rebuild() -> None:
 
 @planted("no-epoch", "another server with an older index is taken for the same one")
 def no_epoch() -> None:
-    """The replication id is not looked at; nor is SQL, where the sweep would find what is missing."""
+    """The replication id is not looked at, and the slow pass does not compare lists with SQL's rows."""
     from app.services.queue.redis_queue import RedisQueue
     from app.workers import index_keeper
 
     async def same(self: Any) -> str:
         return ""
 
-    async def upkeep(self: Any) -> None:
+    async def nothing(self: Any, waits: Any) -> None:
         return None
 
     exchange(RedisQueue, "_replication_id", lambda _: same)
-    exchange(index_keeper.IndexKeeper, "_upkeep", lambda _: upkeep)
+    exchange(index_keeper.IndexKeeper, "_put_in_lost", lambda _: nothing)
 
 
 @planted("lifo-queue", "the newest message of a user is first, and nobody looks at SQL's order")

@@ -11,7 +11,6 @@ from bench.chaos.history import History
 from bench.chaos.report import Bound, at_most, none_of
 from bench.chaos.scenario import Scenario, Size, ci_size
 from bench.chaos.stage import Stage
-from bench.chaos.talk import TICK
 
 MOST_COPIES = 4
 LATER_SECONDS = 1.0
@@ -71,8 +70,7 @@ class Duplicates(Scenario):
                 stage.gateway.faults.set("duplicate", copies, times=1)
             ways[way].append(stage.talk.say())
             await asyncio.sleep(1 / stage.size.rate)
-            while not stage.goes_on(stage.talk.count):
-                await asyncio.sleep(TICK)
+            await stage.until_room()
         await stage.gateway.courier.idle()
         return ways
 

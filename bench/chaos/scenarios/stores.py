@@ -84,7 +84,7 @@ class RedisFailover(Scenario):
     name = "redis-failover"
     title = "Redis 主从切换,丢掉最后若干次入队(完整规模 400 次)"
     must_show = "丢失 0,重复 0,乱序 0,回调全部 200"
-    ci = ci_size(messages=60, users=30, rate=30, strikes=1, depth=20, owing=30, lease=3)
+    ci = ci_size(messages=80, users=80, rate=40, strikes=1, depth=30, owing=40, lease=3)
     full = Size(messages=5_000, users=200, rate=80, owing=100, strikes=6, depth=400)
     plant = "no-epoch"
 
