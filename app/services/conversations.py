@@ -75,6 +75,7 @@ _FIND = (
     .with_for_update()
 )
 _LOCK = select(_C.content).where(_THIS_ROW).with_for_update()
+_LOCK_ONLY = select(_C.id).where(_THIS_ROW).with_for_update()
 #: Writes what it is given, and the flags as they are then.
 _WRITE = (
     update(CONVERSATIONS)
@@ -164,7 +165,7 @@ async def refresh_flags(connection: AsyncConnection, row_id: int) -> None:
     """Compute ``is_processed`` and ``is_sent`` of a journal row from its messages and segments."""
     this = {"this_id": row_id}
     # Under the row's lock, so that of two transactions the later one sees what the former did.
-    await connection.execute(_LOCK, this)
+    await connection.execute(_LOCK_ONLY, this)
     await connection.execute(_WRITE, this)
 
 

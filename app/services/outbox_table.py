@@ -156,12 +156,6 @@ async def take_row(connection: AsyncConnection, turn: Turn, columns: dict[str, A
         raise StaleFence(f"message {turn.message_id}: not ours under fence {turn.fence}")
 
 
-async def write_fence(connection: AsyncConnection, turn: Turn) -> None:
-    """Say that this claim has the message; nothing where a newer one wrote or it has its outcome."""
-    this = {"this_id": turn.message_id, "this_fence": turn.fence, "fence": turn.fence}
-    await connection.execute(_TAKE, this)
-
-
 async def is_answered_by(connection: AsyncConnection, turn: Turn) -> bool:
     """Whether the message has its answer from this very claim."""
     row = (await connection.execute(_OUTCOME, {"this_id": turn.message_id})).one_or_none()

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from loguru import logger
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import MessageId
@@ -36,6 +36,8 @@ class Guard(NamedTuple):
 
 
 Notes = Mapping[Guard, dict[str, Any]]
+#: Whether there is a fence, whether the message has to be unfinished, and the names of the columns.
+Kind = tuple[bool, bool, tuple[str, ...]]
 Work = Callable[[AsyncConnection], Awaitable[None]]
 
 
@@ -73,6 +75,16 @@ class Stages:
         key = Guard(message_id, fence, while_unfinished)
         if key in self._notes or len(self._notes) < KEEP_AT_MOST:
             self._notes.setdefault(key, {}).update(columns)
+
+    def note_owner(self, message_id: MessageId, *, fence: int) -> None:
+        """
+        Remember that the claim with this fence has the message: no older one may write it any more.
+
+        Nothing where a newer one wrote or the message has its outcome.
+        """
+        key = Guard(message_id, fence, while_unfinished=True)
+        if key in self._notes or len(self._notes) < KEEP_AT_MOST:
+            self._notes.setdefault(key, {})["fence"] = fence
 
     def defer(self, work: Work) -> None:
         """Run *work* in the next batch's transaction; it must bear being repeated."""
@@ -158,7 +170,8 @@ def _take_notice(flushing: "asyncio.Task[None]") -> None:
 
 _THIS = MESSAGES.c.id == bindparam("this_id")
 _NOT_OLDER = MESSAGES.c.fence <= bindparam("this_fence")
-_WAITS = MESSAGES.c.state.in_(UNFINISHED)
+# No IN: its list would be expanded for each row, which many rows at once do not allow.
+_WAITS = or_(*(MESSAGES.c.state == state for state in UNFINISHED))
 #: By whether there is a fence, and whether the message has to be unfinished.
 _WRITES = {
     (False, False): update(MESSAGES).where(_THIS),
@@ -169,13 +182,34 @@ _WRITES = {
 
 
 async def _write(connection: AsyncConnection, notes: Notes, works: Sequence[Work]) -> None:
-    for guard, columns in sorted(notes.items(), key=lambda note: note[0].message_id):
-        values = {"this_id": guard.message_id, **columns}
-        if guard.fence is not None:
-            values["this_fence"] = guard.fence
-        await connection.execute(_WRITES[guard.fence is not None, guard.while_unfinished], values)
+    for (has_fence, while_unfinished, _), rows in _alike(notes).items():
+        await connection.execute(_WRITES[has_fence, while_unfinished], rows)
     for work in works:
         await work(connection)
+
+
+def _alike(notes: Notes) -> dict[Kind, list[dict[str, Any]]]:
+    """
+    Values by what they have in common, so that one statement writes many rows (pure).
+
+    Rows in the order of their ids. Notes of a message under several fences, which is rare, are each
+    of a kind of their own, oldest first.
+    """
+    guards = sorted(notes, key=lambda guard: (guard.message_id, guard.fence or 0))
+    fences: dict[MessageId, set[int]] = {}
+    for guard in guards:
+        if guard.fence is not None:
+            fences.setdefault(guard.message_id, set()).add(guard.fence)
+    kinds: dict[Kind, list[dict[str, Any]]] = {}
+    for guard in guards:
+        values = {"this_id": guard.message_id, **notes[guard]}
+        if guard.fence is not None:
+            values["this_fence"] = guard.fence
+        is_one = len(fences.get(guard.message_id, ())) <= 1
+        names = tuple(sorted(values)) if is_one else (*sorted(values), str(guard))
+        kind = (guard.fence is not None, guard.while_unfinished, names)
+        kinds.setdefault(kind, []).append(values)
+    return kinds
 
 
 def _newer_wins(older: Notes, newer: Notes) -> dict[Guard, dict[str, Any]]:

@@ -1,11 +1,13 @@
 """Database URLs and engines: MySQL by asyncmy, SQLite by aiosqlite."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 MYSQL_DRIVERS = ("mysql", "mysql+pymysql", "mysql+asyncmy", "mysql+aiomysql", "mariadb")
@@ -14,6 +16,9 @@ SQLITE_READERS = 4
 #: Seconds to wait for somebody else who writes the file, e.g. a backup; shorter than a callback may take.
 SQLITE_BUSY_SECONDS = 1.5
 MYSQL_CONNECTIONS = 16
+#: A connection that was used so lately is not asked whether it still works.
+TRUSTED_SECONDS = 1.0
+_USED_AT = "used_at"
 
 
 def async_url(url: str) -> URL:
@@ -75,7 +80,8 @@ def _mysql_engine(url: URL) -> AsyncEngine:
         pool_size=MYSQL_CONNECTIONS,
         max_overflow=MYSQL_CONNECTIONS,
         pool_timeout=5,
-        pool_pre_ping=True,
+        # Every transaction of ours ends itself; a connection that broke off is not kept.
+        pool_reset_on_return=None,
         pool_recycle=1800,
         isolation_level="READ COMMITTED",
         json_serializer=_dumps,
@@ -93,7 +99,32 @@ def _mysql_engine(url: URL) -> AsyncEngine:
         )
         cursor.close()
 
+    _ping_idle(engine)
     return engine
+
+
+def _ping_idle(engine: AsyncEngine) -> None:
+    """
+    Ask a connection that lay idle whether it still works, before somebody relies on it.
+
+    One that worked a moment ago is trusted: the pool's own pre-ping is a round trip each time.
+    """
+    dialect = engine.sync_engine.dialect
+
+    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _note_use(_connection: Any, record: Any) -> None:
+        record.info[_USED_AT] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _ping(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get(_USED_AT, 0.0) < TRUSTED_SECONDS:
+            return
+        try:
+            dialect.do_ping(connection)
+        except Exception as error:
+            # Whatever the driver says of a dead connection: the pool makes new ones.
+            raise InvalidatePoolError from error
 
 
 def _sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:

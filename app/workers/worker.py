@@ -15,7 +15,6 @@ from app.services.dify.limit import Gate
 from app.services.errors import LeaseLost, QueueUnavailable, StaleFence
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
-from app.services.outbox_table import write_fence
 from app.services.queue.protocol import MessageQueue
 from app.services.replies import Replies
 from app.services.segmenter import Segmenter
@@ -240,7 +239,7 @@ class Worker:
 
     async def _ask(self, claim: Claim, turn: Turn, admission: Admission) -> None:
         self._settling.begin(claim)
-        self._stages.defer(lambda connection: write_fence(connection, turn))
+        self._stages.note_owner(turn.message_id, fence=turn.fence)
         self._stages.defer(lambda connection: self._outbox.open_turn(connection, turn))
         try:
             if self._settings.dies_with_queue:

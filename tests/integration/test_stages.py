@@ -54,6 +54,52 @@ async def test_notes_of_many_messages_are_one_commit(
         assert (found.claimed_at, found.attempts) == (NOON, 2)
 
 
+async def test_alike_notes_under_a_claim_are_one_commit_and_make_it_the_owner(
+    store: Store, switch: SwitchedStore, stages: Stages
+) -> None:
+    """What a claim writes at its beginning; an older claim finds itself superseded."""
+    ids = [await keep(store, make_question(), fence=5) for _ in range(10)]
+    for id_ in ids:
+        stages.note(id_, fence=7, while_unfinished=True, state=MessageState.PROCESSING)
+        stages.note_owner(id_, fence=7)
+        stages.note(id_, fence=7, claimed_at=NOON)
+
+    await stages.flush()
+
+    assert switch.writes == 1
+    for id_ in ids:
+        found = await row(store, id_)
+        assert (found.fence, found.state, found.claimed_at) == (7, "processing", NOON)
+
+
+async def test_an_owner_is_not_noted_over_a_newer_one_nor_behind_the_outcome(
+    store: Store, stages: Stages, message_id: MessageId
+) -> None:
+    """The fence only ever grows, and what is over stays as it was."""
+    over = await keep(store, make_question(), fence=5, state=MessageState.DONE)
+    stages.note_owner(message_id, fence=4)
+    stages.note_owner(over, fence=6)
+
+    await stages.flush()
+
+    assert [(await row(store, id_)).fence for id_ in (message_id, over)] == [5, 5]
+
+
+async def test_notes_of_a_message_under_two_claims_are_written_in_their_order(
+    store: Store, switch: SwitchedStore, stages: Stages, message_id: MessageId
+) -> None:
+    """Whatever columns they have, and beside notes of others that have the same."""
+    other = await keep(store, make_question(), fence=5)
+    stages.note(other, fence=6, claimed_at=NOON, attempts=9)
+    stages.note(message_id, fence=7, claimed_at=NOON, attempts=2)
+    stages.note(message_id, fence=6, attempts=1)
+
+    await stages.flush()
+
+    assert switch.writes == 1
+    assert [(await row(store, id_)).attempts for id_ in (message_id, other)] == [2, 9]
+
+
 async def test_nothing_noted_costs_nothing(switch: SwitchedStore, stages: Stages) -> None:
     """The flush runs five times a second."""
     await stages.flush()

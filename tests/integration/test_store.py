@@ -300,3 +300,31 @@ async def test_sessions_are_strict_and_in_utc(store: Store) -> None:
     assert "STRICT_ALL_TABLES" in mode
     of_session = {level for name, level in levels if name.startswith("t")}
     assert of_session == {"READ-COMMITTED"}
+
+
+@pytest.mark.parametrize("store_url", [MYSQL], indirect=True)
+@pytest.mark.parametrize("trusted", [0.0, 60.0], ids=["idle", "used-just-now"])
+async def test_connections_that_the_server_ended_cost_one_failure_at_most(
+    store: Store, monkeypatch: pytest.MonkeyPatch, trusted: float
+) -> None:
+    """One that lay idle is replaced unseen; of those used just now the first to fail ends all."""
+    monkeypatch.setattr("app.utils.db.TRUSTED_SECONDS", trusted)
+
+    async def look() -> object:
+        async with store.read() as connection:
+            await asyncio.sleep(0.05)
+            return await connection.scalar(text("SELECT CONNECTION_ID()"))
+
+    ids = set(await asyncio.gather(*(look() for _ in range(4))))
+    async with store.write() as connection:
+        own = await connection.scalar(text("SELECT CONNECTION_ID()"))
+        for id_ in ids - {own}:
+            await connection.execute(text(f"KILL {id_}"))
+
+    failures = 0
+    for _ in range(8):
+        try:
+            await asyncio.gather(*(look() for _ in range(2)))
+        except StoreUnavailable:
+            failures += 1
+    assert failures <= (1 if trusted else 0)
