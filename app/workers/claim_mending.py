@@ -2,7 +2,7 @@
 
 from loguru import logger
 
-from app.models.flow import Claim
+from app.models.flow import Claim, MessageId
 from app.services.queue.protocol import MessageQueue
 from app.services.turns import AlreadySettled, FenceBehind, FormerLife, OutOfOrder, UnknownEntry
 from app.utils.clock import Clock
@@ -10,7 +10,8 @@ from app.utils.ids import id_milliseconds
 
 #: Before a lone entry that SQL does not know is looked at again.
 LOOK_AGAIN_SECONDS = 1.0
-#: So long an entry that SQL does not know holds the user's place: its spilled row comes soon, as a rule.
+#: So long an entry that SQL does not know holds the user's place, from the first time that SQL was
+#: there and did not know it: once SQL is back, spilled rows come soon, as a rule.
 PLACE_SECONDS = 3.0
 #: After this time nobody brings its row any more.
 UNKNOWN_SECONDS = 600.0
@@ -24,6 +25,8 @@ class ClaimMending:
     def __init__(self, *, queue: MessageQueue, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
+        #: Monotonic seconds at which SQL first did not know an entry, oldest first.
+        self._unknown_since: dict[MessageId, float] = {}
 
     async def set_right(
         self,
@@ -58,8 +61,16 @@ class ClaimMending:
         if not -CLOCK_SKEW_SECONDS <= age < UNKNOWN_SECONDS:
             logger.warning("queue.unknown_entry_dropped", entry=claim.message_id)
             await self._queue.ack(claim)
-        elif opening.waiting and age >= PLACE_SECONDS:
+        elif self._unknown_for(claim.message_id) >= PLACE_SECONDS and opening.waiting:
             logger.warning("queue.unknown_entry_moved", entry=claim.message_id)
             await self._queue.rewrite(claim.user, claim.token, opening.waiting)
         else:
             await self._queue.retry(claim, delay=LOOK_AGAIN_SECONDS, counts=False)
+
+    def _unknown_for(self, message_id: MessageId) -> float:
+        """Seconds since SQL first did not know it; what was not looked at for long is forgotten."""
+        now = self._clock.monotonic()
+        known = self._unknown_since
+        while known and now - known[oldest := next(iter(known))] >= UNKNOWN_SECONDS:
+            del known[oldest]
+        return now - known.setdefault(message_id, now)

@@ -244,16 +244,22 @@ async def test_an_entry_without_a_row_holds_up_its_user_for_seconds_only(
     ]
 
 
+@pytest.mark.parametrize("age", [0, 60], ids=["new", "from-an-outage"])
 async def test_an_entry_without_a_row_keeps_its_place_while_its_row_may_come(
-    inside: StartInside, dify: DifySimulator, monkeypatch: pytest.MonkeyPatch
+    inside: StartInside, dify: DifySimulator, monkeypatch: pytest.MonkeyPatch, age: int
 ) -> None:
-    """The row of another process is on its way into SQL: nobody overtakes it in the first seconds."""
+    """
+    The row of another process is on its way into SQL: nobody overtakes it in the first seconds.
+
+    However long SQL was away: another process's spilled rows come once it is back.
+    """
     monkeypatch.setattr("app.workers.claim_mending.LOOK_AGAIN_SECONDS", 0.1)
     async with inside(works=False) as bridge:
         await bridge.hear("二")
         await bridge.background.index.start(process_died=False)
         [row] = await bridge.rows("SELECT from_user FROM messages")
-        await put_first(bridge, row["from_user"], IdMaker().next())
+        old = IdMaker(lambda: time.time_ns() - age * 10**9).next()
+        await put_first(bridge, row["from_user"], old)
         await bridge.background.start()
         await asyncio.sleep(1)
 
