@@ -234,8 +234,8 @@ async def test_callbacks_without_sql_wait_in_the_spill_file_and_are_answered(
         monkeypatch.setattr(bridge.runtime.store, "transact", transact)
         first = bridge.callback("一 [[text=一]]")
         receipts = [
-            await bridge.runtime.reception.take(first),
-            await bridge.runtime.reception.take(first),
+            await bridge.take(first),
+            await bridge.take(first),
             await bridge.hear("二 [[text=二]]"),
         ]
         assert bridge.runtime.inbox.spilled == 3

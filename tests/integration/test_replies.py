@@ -89,7 +89,8 @@ async def test_a_question_that_dify_refuses_or_leaves_hanging_counts_as_failed(
         assert measured(bridge, "streaming", "answered") == (0, 0)
 
     assert count == 2
-    assert 0.4 <= seconds < 2
+    # Of a minute of retry delay nothing.
+    assert 0.4 <= seconds < 20
 
 
 async def test_a_try_that_another_worker_took_over_says_nothing_about_dify(

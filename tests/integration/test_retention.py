@@ -63,13 +63,13 @@ async def test_texts_may_go_before_the_row_that_knows_duplicates(inside: StartIn
     ages = Ages(text=timedelta(days=1), raw=timedelta(days=1), dedupe=timedelta(days=7))
     async with inside() as bridge:
         body = bridge.callback("旧")
-        await bridge.runtime.reception.take(body)
+        await bridge.take(body)
         await bridge.until_settled(1)
         await bridge.runtime.stages.flush()
         await bridge.execute("UPDATE messages SET error = '不允许:旧'")
         await age(bridge, "旧", 3)
         await retention(bridge, ages).remove_old()
-        again = await bridge.runtime.reception.take(body)
+        again = await bridge.take(body)
         [row] = await bridge.rows("SELECT text, question, raw, error, deliveries FROM messages")
 
     assert type(again).__name__ == "Duplicate"
@@ -94,10 +94,10 @@ async def test_ignored_rows_go_after_the_days_of_deduplication(inside: StartInsi
     """In as many batches as it takes."""
     async with inside(works=False) as bridge:
         for _ in range(3):
-            await bridge.runtime.reception.take(b"not json")
+            await bridge.take(b"not json")
         back = (31 * 86_400_000) << LOW_BITS
         await bridge.execute("UPDATE messages SET id = id - :back", back=back)
-        await bridge.runtime.reception.take(b"not json either")
+        await bridge.take(b"not json either")
         await retention(bridge).remove_old()
         rows = await bridge.rows("SELECT verdict FROM messages")
 

@@ -141,7 +141,7 @@ async def test_a_segment_the_gateway_keeps_refusing_is_given_up_and_others_go_on
     async with inside() as bridge:
         gone = bridge.callback("一 [[text=一]]")
         del world.groups["40000000001@chatroom"]
-        await bridge.runtime.reception.take(gone)
+        await bridge.take(gone)
         await bridge.hear("二 [[text=二]]", person="小红", group="别的群")
         messages = await bridge.until_settled(2)
         segments = await bridge.rows("SELECT state, error FROM segments ORDER BY message_id")
@@ -189,7 +189,7 @@ async def test_an_echo_settles_an_undecided_send(
         await bridge.hear("一 [[text=一]]")
         [sent] = await gateway.wait_for_sent(1)
         bot = next(iter(gateway.world.accounts))
-        await bridge.runtime.reception.take(_echo(bridge, sent, bot))
+        await bridge.take(_echo(bridge, sent, bot))
         await bridge.until_settled(1)
         [segment] = await bridge.rows("SELECT state, tries, new_msg_id FROM segments")
 

@@ -48,7 +48,7 @@ async def test_an_echo_that_came_while_the_call_ran_is_found(
         await bridge.hear("一 [[text=一]]")
         [sent] = await gateway.wait_for_sent(1)
         bot = next(iter(gateway.world.accounts))
-        await bridge.runtime.reception.take(echo(bridge, sent, bot))
+        await bridge.take(echo(bridge, sent, bot))
         await bridge.until_settled(1)
         [segment] = await bridge.rows("SELECT state, tries FROM segments")
 
@@ -141,7 +141,7 @@ async def test_a_refused_group_with_a_long_backlog_hides_nobody_and_slows_nobody
         monkeypatch.setattr(bridge.runtime.bell, "ring", ring)
         gone = bridge.callback("一 [[long=400]]")
         del gateway.world.groups["40000000001@chatroom"]
-        await bridge.runtime.reception.take(gone)
+        await bridge.take(gone)
         await gateway.recorder.until(lambda: len(gateway.recorder.of("request", "/sendText")) >= 1)
         await bridge.hear("二 [[text=二]]", person="小红", group="别的群")
         await gateway.wait_for_sent(1)
@@ -160,7 +160,7 @@ async def test_refusals_of_a_group_do_not_lengthen_the_pause_of_a_throttled_acco
     async with inside() as bridge:
         gone = bridge.callback("一 [[text=一]]")
         del gateway.world.groups["40000000001@chatroom"]
-        await bridge.runtime.reception.take(gone)
+        await bridge.take(gone)
         await gateway.recorder.until(lambda: len(gateway.recorder.of("request", "/sendText")) >= 5)
         gateway.faults.set("throttle", 0, times=1)
         started = time.monotonic()
@@ -214,7 +214,7 @@ async def test_accounts_that_owe_nothing_have_no_sender(
             body = json.loads(bridge.callback("x"))
             body["wcId"] = f"wxid_forged{number}"
             body["data"]["fromUser"] = ""
-            await bridge.runtime.reception.take(json.dumps(body).encode())
+            await bridge.take(json.dumps(body).encode())
         await bridge.hear("一 [[text=一]]")
         await bridge.until_settled(1)
         names = [task.get_name() for task in asyncio.all_tasks()]

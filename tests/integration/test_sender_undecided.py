@@ -181,7 +181,7 @@ async def test_every_line_about_a_segment_carries_the_id_of_its_message(
         await bridge.hear("二 [[text=二]]")
         *_, sent = await gateway.wait_for_sent(3)
         bot = next(iter(gateway.world.accounts))
-        await bridge.runtime.reception.take(echo(bridge, sent, bot))
+        await bridge.take(echo(bridge, sent, bot))
         _, two = await bridge.until_settled(2)
 
     first, second = str(one["id"]), str(two["id"])
