@@ -127,7 +127,8 @@ async def test_http_429_is_the_accounts_though_others_got_through(
     inside: StartInside, gateway: EcloudSimulator, mute: Mute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy before the gateway knows nothing of groups: the others wait as well."""
-    hurry(monkeypatch, THROTTLED_PAUSE=1.0)
+    # Long enough for an answer to be planned meanwhile on a busy machine, too.
+    hurry(monkeypatch, THROTTLED_PAUSE=4.0)
     mute("一群", muted=0)
     gateway.faults.set("http_429", endpoints=["/sendText"], times=1)
     async with inside() as bridge:
@@ -143,4 +144,4 @@ async def test_http_429_is_the_accounts_though_others_got_through(
         took = time.monotonic() - started
 
     assert texts(gateway)[:2] == ["甲", "乙"]
-    assert took >= 0.9
+    assert took >= 3.6
