@@ -131,8 +131,8 @@ class Inbox:
                         waiting.fail(refusal)
 
     async def _take(self, batch: list[Waiting]) -> None:
-        # While lines of ours wait for SQL, newer ones queue up behind them.
-        if not self._spill.pending and not self._replay.is_running:
+        # While lines of ours wait for SQL or are on their way there, newer ones queue up behind them.
+        if not self._spill.pending:
             try:
                 return await self._take_by_sql(batch)
             except StoreUnavailable as error:

@@ -34,8 +34,6 @@ class SpillReplay:
         self._spill = spill
         self._queue = queue
         self._ids = ids
-        #: Whether lines are on their way: newer callbacks must not overtake them.
-        self.is_running = False
         #: Duplicates that Redis could not be told of yet.
         self._leftovers: list[InboxRow] = []
 
@@ -50,7 +48,6 @@ class SpillReplay:
         if not self._spill.pending:
             return 0
         await self._store.ping()
-        self.is_running = True
         try:
             replayed = 0
             # What arrives meanwhile queues up in a new file: nobody is overtaken.
@@ -58,7 +55,6 @@ class SpillReplay:
                 replayed += await self._replay(file)
             return replayed
         finally:
-            self.is_running = False
             await self._forget_leftovers()
 
     async def _replay(self, file: SpillFile) -> int:

@@ -72,9 +72,7 @@ class Stages:
             fence: written only if no newer claim wrote the row.
             while_unfinished: written only if the message has no outcome yet.
         """
-        key = Guard(message_id, fence, while_unfinished)
-        if key in self._notes or len(self._notes) < KEEP_AT_MOST:
-            self._notes.setdefault(key, {}).update(columns)
+        self._keep(Guard(message_id, fence, while_unfinished), columns)
 
     def note_owner(self, message_id: MessageId, *, fence: int) -> None:
         """
@@ -82,9 +80,11 @@ class Stages:
 
         Nothing where a newer one wrote or the message has its outcome.
         """
-        key = Guard(message_id, fence, while_unfinished=True)
-        if key in self._notes or len(self._notes) < KEEP_AT_MOST:
-            self._notes.setdefault(key, {})["fence"] = fence
+        self._keep(Guard(message_id, fence, while_unfinished=True), {"fence": fence})
+
+    def _keep(self, guard: Guard, columns: Mapping[str, Any]) -> None:
+        if guard in self._notes or len(self._notes) < KEEP_AT_MOST:
+            self._notes.setdefault(guard, {}).update(columns)
 
     def defer(self, work: Work) -> None:
         """Run *work* in the next batch's transaction; it must bear being repeated."""
