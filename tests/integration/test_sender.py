@@ -1,7 +1,6 @@
 """The send loop between real stores and the simulated gateway: order, pace, and what is undecided."""
 
 import asyncio
-import json
 import time
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -14,7 +13,8 @@ from app.services.errors import QueueUnavailable, StoreUnavailable
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_sends import SentMessage
-from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
+from tests.fixtures.inside import INSIDE_EMBEDDED, StartInside
+from tests.fixtures.sending import echo
 
 
 @pytest.fixture(autouse=True)
@@ -189,20 +189,12 @@ async def test_an_echo_settles_an_undecided_send(
         await bridge.hear("一 [[text=一]]")
         [sent] = await gateway.wait_for_sent(1)
         bot = next(iter(gateway.world.accounts))
-        await bridge.take(_echo(bridge, sent, bot))
+        await bridge.take(echo(bridge, sent, bot))
         await bridge.until_settled(1)
         [segment] = await bridge.rows("SELECT state, tries, new_msg_id FROM segments")
 
     assert texts(gateway) == ["一"]
     assert segment == {"state": "sent", "tries": 1, "new_msg_id": str(sent.new_msg_id)}
-
-
-def _echo(bridge: Inside, sent: SentMessage, bot: str) -> bytes:
-    """What the gateway posts of our own message."""
-    body = json.loads(bridge.callback("?"))
-    body["data"].update(content=sent.content, fromUser=bot, toUser=sent.to, self=True)
-    body["data"].update(msgId=sent.msg_id, newMsgId=sent.new_msg_id)
-    return json.dumps(body).encode()
 
 
 async def test_a_receipt_that_sql_refuses_is_not_lost(
