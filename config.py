@@ -33,6 +33,7 @@ from settings.sections import (
     RetentionSettings,
     Section,
     ServerSettings,
+    WholeDifyApp,
     WorkerSettings,
 )
 from settings.sources import (
@@ -69,6 +70,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Source",
+    "WholeDifyApp",
     "WorkerSettings",
     "describe_settings",
     "load_process_settings",
@@ -76,7 +78,7 @@ __all__ = [
 ]
 
 #: Settings whose part of the program does not exist yet: a value is refused, not ignored.
-NOT_YET = frozenset({"ecloud.accounts", "dify.apps"})
+NOT_YET = frozenset({"ecloud.accounts"})
 #: Settings that may be written down already, but that nothing reads yet: said at every start.
 NO_EFFECT_YET = frozenset({"ecloud.image_endpoint", "console.password"})
 #: What the README shows where an operator has to put his own.

@@ -10,6 +10,7 @@ import typer
 from app.commands.callback import callback
 from app.commands.doctor import doctor
 from app.commands.failed import failed
+from app.commands.groups import groups
 from app.commands.ledger import ledger
 from app.commands.output import FAILED, AsJson, fail, load, print_json
 from app.commands.queue import queue
@@ -64,6 +65,7 @@ app.command()(doctor)
 app.command()(ledger)
 app.add_typer(callback, name="callback")
 app.add_typer(queue, name="queue")
+app.add_typer(groups, name="groups")
 app.add_typer(failed, name="failed")
 
 

@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,15 +34,14 @@ from app.opening import (
     redis_look,
     refuse_unfit,
 )
+from app.peers import make_apps, make_ecloud
 from app.services.accounts import Accounts
 from app.services.checks.inspection import Inspection
 from app.services.contacts import Contacts
 from app.services.conversations import Journal
 from app.services.decide import GroupRules, compile_pattern
-from app.services.dify.client import DifyClient
-from app.services.dify.limit import AdaptiveLimit, Gate
-from app.services.dify.transport import DifyApp
-from app.services.ecloud.client import EcloudClient, EcloudLogin
+from app.services.dify.apps import AskedApp
+from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
@@ -63,7 +62,6 @@ from app.utils.ids import IdMaker
 from app.version import VERSION
 from config import Settings
 
-DEFAULT_APP = "default"
 #: A probe without a sign of life for so long makes room; longer than a process takes to stop.
 PROBE_SECONDS = 30.0
 #: So long Redis alone recognises a second delivery while SQL is away.
@@ -109,9 +107,9 @@ class Runtime:
     contacts: Contacts
     outbox: Outbox
     reception: Reception
-    gate: Gate
-    #: None: the settings name none yet; messages are accepted and wait.
-    dify: DifyClient | None
+    #: By name; empty: the settings name none yet; messages are accepted and wait.
+    apps: Mapping[str, AskedApp]
+    #: None: the settings name none yet; answers wait.
     ecloud: EcloudClient | None
 
     @property
@@ -217,7 +215,7 @@ def _assemble(
         accounts=accounts,
         groups=groups,
         contacts=contacts,
-        outbox=Outbox(store=store, journal=journal, bell=bell, app=DEFAULT_APP),
+        outbox=Outbox(store=store, journal=journal, bell=bell),
         reception=Reception(
             inbox=inbox,
             accounts=accounts,
@@ -226,13 +224,8 @@ def _assemble(
             metrics=metrics,
             clock=clock,
         ),
-        gate=Gate(
-            AdaptiveLimit.starting_at(
-                settings.dify.initial_concurrency, maximum=settings.dify.max_concurrency
-            )
-        ),
-        dify=make_dify(settings, http, clock),
-        ecloud=make_ecloud(settings, http),
+        apps=make_apps(settings.dify, http, clock),
+        ecloud=make_ecloud(settings.ecloud, http),
     )
 
 
@@ -258,35 +251,6 @@ def group_defaults(settings: Settings) -> GroupSettings:
         ),
         mention_sender=settings.reply.mention_sender,
     )
-
-
-def make_dify(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> DifyClient | None:
-    """The default app's client, if the settings name an app."""
-    dify = settings.dify
-    if dify.missing:
-        return None
-    app = DifyApp(
-        name=DEFAULT_APP,
-        base_url=dify.base_url,
-        api_key=dify.api_key.get_secret_value(),
-        blocking_timeout=dify.blocking_timeout,
-        streaming_timeout=dify.streaming_timeout,
-        first_event_timeout=dify.first_event_timeout,
-    )
-    return DifyClient(http, app, clock)
-
-
-def make_ecloud(settings: Settings, http: aiohttp.ClientSession) -> EcloudClient | None:
-    """The gateway's client, if the settings name a gateway."""
-    ecloud = settings.ecloud
-    if ecloud.missing:
-        return None
-    login = EcloudLogin(
-        name=DEFAULT_APP,
-        base_url=ecloud.base_url,
-        authorization=ecloud.authorization.get_secret_value(),
-    )
-    return EcloudClient(http, login, ecloud.timeout)
 
 
 async def warm_up(runtime: Runtime) -> None:

@@ -7,7 +7,7 @@ Chinese; it says unit and effect. Bounds stand in the types.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from settings.kinds import (
@@ -130,12 +130,38 @@ class EcloudSettings(Section):
         return tuple(name for name, value in values.items() if not value)
 
 
+#: How the settings call the app of ``dify.base_url``.
+DEFAULT_APP = "default"
+
+
 class DifyApp(Section):
-    """One more Dify app."""
+    """One more Dify app; what it leaves out is as for the default app."""
 
     name: Name
     base_url: Annotated[HttpUrl, Field(min_length=1)]
     api_key: Annotated[HeaderSecret, Field(min_length=1)]
+    streaming_enabled: bool | None = None
+    stream_moderated: bool | None = None
+    streaming_timeout: TimeLimit | None = None
+    blocking_timeout: TimeLimit | None = None
+    first_event_timeout: TimeLimit | None = None
+    max_concurrency: Annotated[Number, Field(ge=1, le=10_000)] | None = None
+    initial_concurrency: Annotated[Number, Field(ge=1, le=10_000)] | None = None
+
+
+class WholeDifyApp(Section):
+    """One Dify app with nothing left out."""
+
+    name: Name
+    base_url: str
+    api_key: SecretStr
+    streaming_enabled: bool
+    stream_moderated: bool
+    streaming_timeout: float
+    blocking_timeout: float
+    first_event_timeout: float
+    max_concurrency: int
+    initial_concurrency: int
 
 
 class DifySettings(Section):
@@ -146,9 +172,11 @@ class DifySettings(Section):
     api_key: HeaderSecret = SecretStr("")
     """默认应用的 API 密钥。"""
     apps: Annotated[
-        tuple[DifyApp, ...], Listed, Allowed("由 {name, base_url, api_key} 组成的数组")
+        tuple[DifyApp, ...],
+        Listed,
+        Allowed("由 {name, base_url, api_key} 组成的数组,可另写本节的时限、并发与流式各项"),
     ] = ()
-    """更多的 Dify 应用,每个写 name、base_url、api_key。"""
+    """更多的 Dify 应用,每个写 name、base_url、api_key;哪个群用哪个见 python -m app.cli groups app。"""
     streaming_enabled: bool = False
     """是否用流式模式向 Dify 提问,并边生成边发送。"""
     stream_moderated: bool = False
@@ -169,6 +197,23 @@ class DifySettings(Section):
         """Dotted names of what has to be set before Dify can be asked."""
         values = {"dify.base_url": self.base_url, "dify.api_key": self.api_key.get_secret_value()}
         return tuple(name for name, value in values.items() if not value)
+
+    @field_validator("apps")
+    @classmethod
+    def _names_differ(cls, apps: tuple[DifyApp, ...]) -> tuple[DifyApp, ...]:
+        seen = {DEFAULT_APP}
+        for app in apps:
+            if app.name in seen:
+                raise PydanticCustomError("needed", "应用名 {name} 重复或保留", {"name": app.name})
+            seen.add(app.name)
+        return apps
+
+    def every_app(self) -> tuple[WholeDifyApp, ...]:
+        """All apps that can be asked, the default one first."""
+        own = self.model_dump(include=set(WholeDifyApp.model_fields))
+        first = () if self.missing else ({**own, "name": DEFAULT_APP},)
+        others = ({**own, **app.model_dump(exclude_none=True)} for app in self.apps)
+        return tuple(WholeDifyApp.model_validate(one) for one in (*first, *others))
 
 
 class MessageProcessingSettings(Section):

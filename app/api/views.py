@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,8 @@ from app.api.health import HealthView
 from app.models.flow import WcId
 from app.opening import DATABASE, REDIS
 from app.runtime import Role, Runtime
-from app.services.errors import EcloudUnavailable, QueueUnavailable, StoreUnavailable
+from app.services.dify.apps import AskedApp
+from app.services.errors import DifyError, EcloudUnavailable, QueueUnavailable, StoreUnavailable
 from app.services.figures import Figures, read_figures
 from app.services.health import HealthReport, Probe
 from app.services.stages import utc_now
@@ -39,8 +40,7 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
             )
 
     async def ping_dify() -> None:
-        if runtime.dify is not None:
-            await runtime.dify.ping()
+        await ping_apps(runtime.apps)
 
     async def ping_ecloud() -> None:
         if runtime.ecloud is not None:
@@ -56,7 +56,7 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
         REDIS: Probe(check=runtime.queue.ping, inspected=partial(runtime.inspection.last, REDIS)),
         "dify": Probe(
             check=ping_dify,
-            missing=runtime.settings.dify.missing,
+            missing=() if runtime.apps else runtime.settings.dify.missing,
             keep=PEER_SECONDS,
             patience=PEER_PATIENCE,
         ),
@@ -67,6 +67,23 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
             patience=PEER_PATIENCE,
         ),
     }
+
+
+async def ping_apps(apps: Mapping[str, AskedApp]) -> None:
+    """
+    Ask all apps for a sign of life, side by side.
+
+    Raises:
+        DifyError: of the first that gives none; where there are several its name stands in front.
+    """
+    found = await asyncio.gather(
+        *(app.client.ping() for app in apps.values()), return_exceptions=True
+    )
+    for name, outcome in zip(apps, found, strict=True):
+        if isinstance(outcome, DifyError) and len(apps) > 1:
+            raise type(outcome)(f"{name}: {outcome}") from outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def make_health_view(runtime: Runtime, *, is_draining: Callable[[], bool]) -> HealthView:

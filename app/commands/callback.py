@@ -114,7 +114,7 @@ def _masked(url: str, tokens: Sequence[str]) -> str:
 def _ask_gateway(
     found: "Settings", call: Callable[["EcloudClient"], Coroutine[Any, Any, None]]
 ) -> None:
-    from app.runtime import make_ecloud  # noqa: PLC0415 - late
+    from app.peers import make_ecloud  # noqa: PLC0415 - late
     from app.services.errors import EcloudError  # noqa: PLC0415 - late
     from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
 
@@ -123,7 +123,7 @@ def _ask_gateway(
 
     async def ask() -> None:
         async with make_http_client() as http:
-            ecloud = make_ecloud(found, http)
+            ecloud = make_ecloud(found.ecloud, http)
             if ecloud is not None:
                 await call(ecloud)
 

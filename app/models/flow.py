@@ -17,6 +17,10 @@ MessageId = NewType("MessageId", int)
 """Our own id of a callback: 63 bits, grows with the time of receipt (app/utils/ids.py)."""
 
 
+DEFAULT_APP = "default"
+"""Name of the Dify app that every group asks for which no other one is chosen."""
+
+
 class Trigger(StrEnum):
     """When a text in a group is a question for the bot (setting ``groups.trigger``)."""
 
@@ -263,6 +267,8 @@ class Turn:
     group_id: WcId
     user: WcId
     question: str
+    #: Name of the Dify app that is asked.
+    app: str = DEFAULT_APP
     #: Dify conversation to go on with; empty: a new one.
     conversation_id: str = ""
     #: What stands behind ``@``; empty: nobody is mentioned.

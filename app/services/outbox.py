@@ -69,11 +69,10 @@ class Bell(Protocol):
 class Outbox:
     """Plans answers and records what became of their segments."""
 
-    def __init__(self, *, store: Store, journal: Journal, bell: Bell, app: str) -> None:
+    def __init__(self, *, store: Store, journal: Journal, bell: Bell) -> None:
         self._store = store
         self._bell = bell
         self._journal = journal
-        self._app = app
 
     async def plan_part(
         self,
@@ -98,7 +97,7 @@ class Outbox:
         """
 
         async def work(connection: AsyncConnection) -> set[int]:
-            columns = {**dify_columns(answer_so_far), "dify_app": self._app}
+            columns = {**dify_columns(answer_so_far), "dify_app": turn.app}
             await take_row(connection, turn, columns)
             await insert_segments(connection, turn, segments)
             if void is None:
@@ -139,7 +138,7 @@ class Outbox:
         async def work(connection: AsyncConnection) -> None:
             columns = {
                 **dify_columns(answer),
-                "dify_app": self._app,
+                "dify_app": turn.app,
                 "state": MessageState.ANSWERED,
                 "verdict": verdict,
                 "answered_at": utc_now(),
@@ -153,7 +152,7 @@ class Outbox:
             await self._write_turn(connection, turn, answer=answer.text, outcome=verdict)
             if answer.conversation_id not in ("", turn.conversation_id):
                 await save_session(
-                    connection, app=self._app, turn=turn, conversation_id=answer.conversation_id
+                    connection, app=turn.app, turn=turn, conversation_id=answer.conversation_id
                 )
             if not segments:
                 await finish_sent(connection, turn.message_id)

@@ -132,10 +132,9 @@ async def _waiting_ids(connection: AsyncConnection, user: WcId) -> tuple[Message
 class Turns:
     """Opens turns."""
 
-    def __init__(self, *, store: Store, groups: Groups, app: str) -> None:
+    def __init__(self, *, store: Store, groups: Groups) -> None:
         self._store = store
         self._groups = groups
-        self._app = app
 
     async def open(self, claim: Claim) -> Opening:
         """
@@ -163,16 +162,17 @@ class Turns:
 
     async def _turn(self, connection: AsyncConnection, row: Any, claim: Claim) -> Turn:
         bot, group, user = WcId(row.bot_wc_id), WcId(row.group_id), WcId(row.from_user)
+        settings = self._groups.settings(bot, group)
         this = {
             "this_id": row.id,
-            "this_app": self._app,
+            "this_app": settings.app,
             "this_bot": bot,
             "this_group": group,
             "this_user": user,
         }
         about = (await connection.execute(_ABOUT, this)).one()
         name = ""
-        if self._groups.settings(bot, group).mention_sender:
+        if settings.mention_sender:
             # The name in the group, the nickname, what the notification said; else nobody is mentioned.
             known = (about.name_1, about.name_2, about.name_3, row.sender_name)
             name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
@@ -183,26 +183,14 @@ class Turns:
             group_id=group,
             user=user,
             question=row.question or "",
+            app=settings.app,
             conversation_id=about.conversation_id or "",
             mention_name=name,
             attempts=claim.attempts,
-            asking=self._asking(row, about.conversation_id or ""),
+            asking=_asking(row, settings.app, about.conversation_id or ""),
             begun=() if about.last_seq is None else await live_segments(connection, row.id),
             next_seq=0 if about.last_seq is None else about.last_seq + 1,
             replayed_at=row.replayed_at,
-        )
-
-    def _asking(self, row: Any, conversation_id: str) -> Asking | None:
-        """What a former try asked; of a question without a message's id the conversation it went to."""
-        if row.asked_at is None and not row.dify_message_id:
-            return None
-        return Asking(
-            conversation_id=row.dify_conversation_id if row.dify_message_id else conversation_id,
-            dify_message_id=row.dify_message_id,
-            task_id=row.dify_task_id,
-            workflow_run_id=row.dify_run_id,
-            asked_at=row.asked_at,
-            is_open=row.dify_app == self._app,
         )
 
     async def taken(self, user: WcId, dify_ids: Sequence[str]) -> set[str]:
@@ -215,6 +203,24 @@ class Turns:
         async with self._store.read() as connection:
             this = {"this_user": user, "these_ids": list(dify_ids)}
             return set(await connection.scalars(_TAKEN, this))
+
+
+def _asking(row: Any, app: str, conversation_id: str) -> Asking | None:
+    """
+    What a former try asked (pure); of a question without a message's id the conversation it went to.
+
+    What another app was asked, before the group was given this one, nobody hears of any more.
+    """
+    if row.asked_at is None and not row.dify_message_id:
+        return None
+    return Asking(
+        conversation_id=row.dify_conversation_id if row.dify_message_id else conversation_id,
+        dify_message_id=row.dify_message_id,
+        task_id=row.dify_task_id,
+        workflow_run_id=row.dify_run_id,
+        asked_at=row.asked_at,
+        is_open=row.dify_app == app,
+    )
 
 
 def _is_of_former_life(row: Any, claim: Claim) -> bool:

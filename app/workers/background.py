@@ -8,8 +8,8 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import WcId
-from app.runtime import DEFAULT_APP, Role, Runtime, has_embedded_queue
-from app.services.dify.client import DifyClient
+from app.runtime import Role, Runtime, has_embedded_queue
+from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
@@ -22,6 +22,7 @@ from app.services.stops import Stops
 from app.services.turns import Turns
 from app.utils.loops import cancelled, stopped_within
 from app.workers.contact_keeper import ContactKeeper
+from app.workers.desks import Desk, Desks
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
@@ -105,17 +106,22 @@ class Background:
             store=runtime.store, leases=runtime.leases, ages=ages, clock=runtime.clock
         )
         self._run(self._writing, "retention", keeper.run(self._stop_writing))
-        if runtime.dify is None:
+        if not runtime.apps:
             logger.warning(
                 "dify.not_configured 消息会被接收并等待",
                 missing="、".join(runtime.settings.dify.missing),
             )
             return
-        watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers, app=DEFAULT_APP)
-        worker = make_worker(runtime, runtime.dify, watch)
+        watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers)
+        turns = Turns(store=runtime.store, groups=runtime.groups)
+        desks = make_desks(runtime, turns)
+        worker = make_worker(runtime, turns, desks, watch)
         self._run(self._work, "worker", worker.run(self._stop_work, self._hurry))
         parking = ParkingKeeper(
-            queue=runtime.queue, breakers=runtime.breakers, keep_probes=watch.keep_probes
+            queue=runtime.queue,
+            breakers=runtime.breakers,
+            keep_probes=watch.keep_probes,
+            desks=desks,
         )
         self._run(self._work, "parking", parking.run(self._stop_work))
 
@@ -191,45 +197,57 @@ async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
     await cancelled(late)
 
 
-def make_worker(runtime: Runtime, dify: DifyClient, watch: PeerWatch) -> Worker:
-    """The answer loop of this process."""
-    settings = runtime.settings
-    processing = settings.message_processing
-    segmenter = Segmenter(settings.reply.max_length)
-    turns = Turns(store=runtime.store, groups=runtime.groups, app=DEFAULT_APP)
+def make_desks(runtime: Runtime, turns: Turns) -> Desks:
+    """The apps at work in this process."""
+    return Desks(
+        (
+            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app))
+            for name, app in runtime.apps.items()
+        ),
+        queue=runtime.queue,
+        concurrency=runtime.settings.worker.concurrency,
+    )
+
+
+def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp) -> Replies:
     rescue = Rescue(
         recovery=Recovery(
-            dify=dify,
+            dify=app.client,
             clock=runtime.clock,
             taken=turns.taken,
-            is_blocking=not settings.dify.streaming_enabled,
+            is_blocking=not app.is_streamed,
         ),
-        stops=Stops(dify=dify, metrics=runtime.metrics),
+        stops=Stops(dify=app.client, metrics=runtime.metrics),
         stages=runtime.stages,
         metrics=runtime.metrics,
     )
-    replies = Replies(
-        dify=dify,
-        moderation=Moderation(dify, runtime.clock, is_ignored=settings.dify.stream_moderated),
-        gate=runtime.gate,
+    return Replies(
+        dify=app.client,
+        moderation=Moderation(app.client, runtime.clock, is_ignored=app.ignores_moderation),
+        gate=app.gate,
         outbox=runtime.outbox,
         stages=runtime.stages,
         rescue=rescue,
         metrics=runtime.metrics,
         clock=runtime.clock,
-        streaming=settings.dify.streaming_enabled,
-        segmenter=segmenter,
-        budget=processing.queue_timeout,
+        streaming=app.is_streamed,
+        segmenter=Segmenter(runtime.settings.reply.max_length),
+        budget=runtime.settings.message_processing.queue_timeout,
     )
+
+
+def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) -> Worker:
+    """The answer loop of this process."""
+    settings = runtime.settings
+    processing = settings.message_processing
     return Worker(
         queue=runtime.queue,
         turns=turns,
-        replies=replies,
+        desks=desks,
         outbox=runtime.outbox,
         stages=runtime.stages,
-        gate=runtime.gate,
         watch=watch,
-        segmenter=segmenter,
+        segmenter=Segmenter(settings.reply.max_length),
         policy=RetryPolicy(
             max_retries=processing.max_retry_count,
             delay=processing.retry_delay,
@@ -239,7 +257,6 @@ def make_worker(runtime: Runtime, dify: DifyClient, watch: PeerWatch) -> Worker:
         metrics=runtime.metrics,
         clock=runtime.clock,
         settings=WorkerSettings(
-            concurrency=settings.worker.concurrency,
             lease=processing.lease,
             failure_reply=processing.failure_reply,
             dies_with_queue=has_embedded_queue(settings),

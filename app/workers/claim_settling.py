@@ -126,6 +126,12 @@ class ClaimSettling:
         logger.debug("message.parked", peer=peer)
         await self._park(claim, peer)
 
+    async def stand_by(self, claim: Claim, peer: str) -> None:
+        """The places of its app are taken: others go on, it comes back in its order."""
+        self._count("crowded_out")
+        logger.debug("message.stands_by", peer=peer)
+        await self._park(claim, peer)
+
     async def bury(self, claim: Claim, turn: Turn, reason: str, error: str) -> None:
         """
         Dead in SQL first, then out of the queue. The group hears one sentence at most.

@@ -9,6 +9,7 @@ from app.services.errors import QueueUnavailable
 from app.services.queue.breakers import Breakers
 from app.services.queue.protocol import MessageQueue
 from app.utils.loops import stopped_within
+from app.workers.desks import Desks
 
 LOOK_SECONDS = 0.5
 #: Users per round trip.
@@ -42,10 +43,12 @@ class ParkingKeeper:
         queue: MessageQueue,
         breakers: Breakers,
         keep_probes: Callable[[], Awaitable[None]],
+        desks: Desks,
     ) -> None:
         self._queue = queue
         self._breakers = breakers
         self._keep_probes = keep_probes
+        self._desks = desks
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until stopped."""
@@ -64,10 +67,13 @@ class ParkingKeeper:
             QueueUnavailable: Redis is away.
         """
         parked = await self._queue.parked_peers()
+        await self._desks.round(parked)
         if not parked:
             return
         open_peers = {state.peer for state in await self._breakers.states()}
         for peer in parked:
+            if self._desks.serves(peer):
+                continue
             if peer not in open_peers:
                 await let_all_go(self._queue, peer)
             elif await self._breakers.invite(peer):

@@ -28,16 +28,28 @@ from app.services.queue.protocol import MessageQueue
 from app.workers.parking import let_all_go
 from app.workers.retry import is_outage
 
+#: Why nobody of a group is answered whose app the settings do not name.
+APP_NOT_CONFIGURED = "app_not_configured"
+#: Between two looks whether somebody serves it now, in seconds.
+ABSENT_APP_SECONDS = 15.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Admission:
     """What the breakers said before a question."""
 
     user: WcId
+    #: The app that is to be asked.
+    app: str
     #: The peer that has to be well first; empty: Dify may be asked.
     held_by: str = ""
     #: None: Redis was away, or Dify is not asked.
     dify: BreakerLook | None = None
+
+    @property
+    def dify_peer(self) -> str:
+        """The app as a peer."""
+        return dify_peer(self.app)
 
     @property
     def is_probe(self) -> bool:
@@ -47,17 +59,16 @@ class Admission:
 
 class PeerWatch:
     """
-    Looks at the breakers of one Dify app and of the accounts, and tells them of Dify.
+    Looks at the breakers of the Dify apps and of the accounts, and tells those of the apps.
 
     Redis away: as if all were closed; nothing can be claimed then anyway.
     """
 
-    def __init__(self, *, queue: MessageQueue, breakers: Breakers, app: str) -> None:
+    def __init__(self, *, queue: MessageQueue, breakers: Breakers) -> None:
         self._queue = queue
         self._breakers = breakers
-        self._dify = dify_peer(app)
-        #: Failures of this process that no success has followed here.
-        self._has_failed = False
+        #: Apps with failures of this process that no success has followed here.
+        self._failed: set[str] = set()
         self._probes: set[tuple[str, WcId]] = set()
 
     async def admit(self, turn: Turn) -> Admission:
@@ -67,29 +78,31 @@ class PeerWatch:
         The rest of an answer is fetched whether the account can send it now or not.
         """
         if turn.begun and turn.unheard is None:
-            return Admission(user=turn.user)
+            return Admission(user=turn.user, app=turn.app)
         account = [] if turn.begun else [account_peer(turn.bot_wc_id)]
         try:
-            looks = await self._breakers.look([*account, self._dify], turn.user)
+            looks = await self._breakers.look([*account, dify_peer(turn.app)], turn.user)
         except QueueUnavailable as error:
             logger.debug("breaker.unknown", error=error)
-            return Admission(user=turn.user)
+            return Admission(user=turn.user, app=turn.app)
         held_by = next((look.peer for look in looks if look.state is BreakerState.OPEN), "")
         if not held_by:
             probed = [look.peer for look in looks if look.state is BreakerState.PROBE]
             self._probes.update((peer, turn.user) for peer in probed)
-        return Admission(user=turn.user, held_by=held_by, dify=looks[-1])
+        return Admission(user=turn.user, app=turn.app, held_by=held_by, dify=looks[-1])
 
     async def answered(self, admission: Admission) -> None:
         """Dify did; whether the account can send is its sender's to say."""
         self._probes = {probe for probe in self._probes if probe[1] != admission.user}
         look = admission.dify
-        if look is None or not (admission.is_probe or look.has_failures or self._has_failed):
+        has_failed = admission.app in self._failed
+        if look is None or not (admission.is_probe or look.has_failures or has_failed):
             return
-        self._has_failed = False
+        self._failed.discard(admission.app)
+        peer = admission.dify_peer
         try:
-            if await self._breakers.ok(self._dify, closes=admission.is_probe):
-                await let_all_go(self._queue, self._dify)
+            if await self._breakers.ok(peer, closes=admission.is_probe):
+                await let_all_go(self._queue, peer)
         except QueueUnavailable as error:
             logger.warning("breaker.told_later", error=error)
 
@@ -102,7 +115,7 @@ class PeerWatch:
         """
         try:
             if is_outage(error):
-                self._has_failed = True
+                self._failed.add(admission.app)
                 weight = NOBODY_THERE if isinstance(error, DifyAbsent) else NO_ANSWER
                 return await self._tell(admission, error, weight, last_try)
             if not admission.is_probe or not isinstance(error, DifyError):
@@ -119,12 +132,22 @@ class PeerWatch:
     async def _tell(
         self, admission: Admission, error: Exception, weight: int, last_try: int
     ) -> str:
-        code = code_of(error)
-        is_open = await self._breakers.failed(
-            self._dify, admission.user, code, weight, last_try=last_try
-        )
-        self._probes.discard((self._dify, admission.user))
-        return self._dify if is_open else ""
+        code, peer = code_of(error), admission.dify_peer
+        is_open = await self._breakers.failed(peer, admission.user, code, weight, last_try=last_try)
+        self._probes.discard((peer, admission.user))
+        return peer if is_open else ""
+
+    async def has_no_app(self, admission: Admission) -> str:
+        """
+        The settings of this process do not name the app: its users wait until somebody serves it.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        peer = admission.dify_peer
+        self._probes.discard((peer, admission.user))
+        await self._breakers.open_for(peer, ABSENT_APP_SECONDS, APP_NOT_CONFIGURED)
+        return peer
 
     async def ended(self, admission: Admission) -> None:
         """Whatever came of it: a probe that told nothing makes room for the next one."""

@@ -11,12 +11,11 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import Claim, Turn
-from app.services.dify.limit import Gate
 from app.services.errors import LeaseLost, QueueUnavailable, StaleFence
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
+from app.services.queue.breakers import limit_peer
 from app.services.queue.protocol import MessageQueue
-from app.services.replies import Replies
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages
 from app.services.turns import Turns
@@ -25,6 +24,7 @@ from app.utils.log import message_context
 from app.utils.loops import first_of, stopped_within
 from app.workers.claim_mending import ClaimMending
 from app.workers.claim_settling import SUSPECT_CRASHES, ClaimSettling
+from app.workers.desks import Desk, Desks
 from app.workers.peer_watch import Admission, PeerWatch
 from app.workers.retry import CRASHED, Bury, RetryPolicy
 
@@ -57,7 +57,6 @@ class _InWork:
 class WorkerSettings:
     """Figures of one worker."""
 
-    concurrency: int
     #: Seconds of a lease; renewed at a third.
     lease: float
     #: One sentence for the group after the last failure; empty: silence.
@@ -74,10 +73,9 @@ class Worker:
         *,
         queue: MessageQueue,
         turns: Turns,
-        replies: Replies,
+        desks: Desks,
         outbox: Outbox,
         stages: Stages,
-        gate: Gate,
         watch: PeerWatch,
         segmenter: Segmenter,
         policy: RetryPolicy,
@@ -87,10 +85,9 @@ class Worker:
     ) -> None:
         self._queue = queue
         self._turns = turns
-        self._replies = replies
+        self._desks = desks
         self._outbox = outbox
         self._stages = stages
-        self._gate = gate
         self._watch = watch
         self._policy = policy
         self._metrics = metrics
@@ -137,7 +134,7 @@ class Worker:
                 hurry.set()
             await self._drain(hurry)
             heartbeat.cancel()
-            await self._replies.end()
+            await self._desks.end()
         if heartbeat.done() and not heartbeat.cancelled():
             heartbeat.result()
             raise RuntimeError("the heartbeat ended")
@@ -148,7 +145,7 @@ class Worker:
             self._has_room.clear()
             await first_of(self._has_room, stop, seconds=FULL_SECONDS)
             if not self._has_room.is_set():
-                self._gate.press()
+                self._desks.press()
             return
         found = await self._queue.claim(
             limit=min(room, CLAIM_AT_MOST), may_take_suspect=not self._has_suspect()
@@ -161,7 +158,7 @@ class Worker:
 
     def _room(self) -> int:
         """How many more may be claimed: what Dify will not be asked now is better left to others."""
-        return min(self._settings.concurrency, self._gate.slots) - len(self._in_work)
+        return self._desks.places - len(self._in_work)
 
     def _has_suspect(self) -> bool:
         return any(one.is_suspect for one in self._in_work)
@@ -233,11 +230,26 @@ class Worker:
             await self._settling.hold_up(claim, turn, admission.held_by)
             return
         try:
-            await self._ask(claim, turn, admission)
+            await self._at_desk(claim, turn, admission)
         finally:
             await asyncio.shield(self._watch.ended(admission))
 
-    async def _ask(self, claim: Claim, turn: Turn, admission: Admission) -> None:
+    async def _at_desk(self, claim: Claim, turn: Turn, admission: Admission) -> None:
+        desk = self._desks.get(turn.app)
+        if desk is None:
+            logger.error("dify.app_not_configured 群所用的应用没有配置,消息等待", app=turn.app)
+            peer = await self._watch.has_no_app(admission)
+            await self._settling.hold_up(claim, turn, peer)
+            return
+        if not self._desks.take_place(desk):
+            await self._settling.stand_by(claim, limit_peer(turn.app))
+            return
+        try:
+            await self._ask(claim, turn, admission, desk)
+        finally:
+            await asyncio.shield(self._desks.leave(desk))
+
+    async def _ask(self, claim: Claim, turn: Turn, admission: Admission, desk: Desk) -> None:
         self._settling.begin(claim)
         self._stages.note_owner(turn.message_id, fence=turn.fence)
         self._stages.defer(lambda connection: self._outbox.open_turn(connection, turn))
@@ -245,7 +257,7 @@ class Worker:
             if self._settings.dies_with_queue:
                 # Within the next fifth of a second it may be dead already.
                 await self._stages.flush_together()
-            await self._replies.answer(turn)
+            await desk.replies.answer(turn)
         except (StaleFence, LeaseLost):
             raise
         except Exception as error:  # noqa: BLE001 - failing is decided in one place: the policy

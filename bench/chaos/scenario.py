@@ -90,7 +90,7 @@ class Layout:
     variables: dict[str, str] = field(default_factory=dict)
     #: ``aof``, ``bare`` (nothing on disk) or ``pair``.
     redis: str = "aof"
-    #: Which links go through a proxy: callback, dify, gateway, redis, mysql.
+    #: Which links go through a proxy: callback, dify, second, gateway, redis, mysql.
     links: frozenset[str] = frozenset()
     streaming: bool = False
     #: People of one group.
@@ -141,6 +141,9 @@ class Scenario(ABC):
     def schedule(self, stage: "Stage") -> str:
         """What will happen, drawn from the seed; printed before it does."""
         return ""
+
+    async def prepare(self, stage: "Stage") -> None:  # noqa: B027 - most need nothing
+        """What has to be there before the processes start."""
 
     @abstractmethod
     async def play(self, stage: "Stage") -> None:

@@ -73,6 +73,8 @@ class Stage:
     begun: int = 0
     is_striking: bool = False
     words: set[str] = field(default_factory=set)
+    #: Words by the part of the run in which they were said.
+    phases: dict[str, set[str]] = field(default_factory=dict)
     #: What a scenario noted for its bounds and its row.
     facts: dict[str, float | str] = field(default_factory=dict)
 

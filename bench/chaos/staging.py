@@ -56,7 +56,7 @@ async def open_stage(run: Run, folder: Path, source: MariadbSource) -> AsyncIter
         variables = {
             **_settings(size, layout),
             **_addresses(gateway, dify, links),
-            **layout.variables,
+            **_led(layout.variables, links),
         }
         fleet = Fleet(
             stores=_through(stores, links),
@@ -82,6 +82,7 @@ async def open_stage(run: Run, folder: Path, source: MariadbSource) -> AsyncIter
             mariadb=parts.mariadb if isinstance(parts.mariadb, MariadbServer) else None,
         )
         stage.talk.until_room = stage.until_room
+        await run.scenario.prepare(stage)
         await fleet.start()
         await _lead_callbacks(stage, stack)
         yield stage
@@ -126,7 +127,7 @@ def _target(name: str, gateway: EcloudSimulator, dify: DifySimulator, parts: _Pa
         return parts.redis.port
     if name == "mysql" and parts.mariadb is not None:
         return parts.mariadb.port
-    return {"gateway": gateway.port, "dify": dify.port}[name]
+    return gateway.port if name == "gateway" else dify.port
 
 
 async def _open_link(stack: AsyncExitStack, port: int) -> Link:
@@ -160,6 +161,14 @@ def _addresses(
         "DIFY_BASE_URL": f"http://127.0.0.1:{chat}/v1",
         "DIFY_API_KEY": API_KEY,
     }
+
+
+def _led(variables: dict[str, str], links: dict[str, Link]) -> dict[str, str]:
+    """Settings in which ``{second}`` stands for the address of a second app."""
+    if "second" not in links:
+        return variables
+    url = f"http://127.0.0.1:{links['second'].port}/v1"
+    return {name: value.replace("{second}", url) for name, value in variables.items()}
 
 
 def _settings(size: Size, layout: Layout) -> dict[str, str]:

@@ -173,7 +173,7 @@ async def test_parameters_that_cannot_be_had_delay_no_answer(
                 raise DifyUnavailable("502")
             await asyncio.sleep(60)
 
-        monkeypatch.setattr(bridge.runtime.dify, "parameters", parameters)
+        monkeypatch.setattr(bridge.runtime.apps["default"].client, "parameters", parameters)
         await bridge.hear("一 [[long=600]] [[delay=0.02]]")
         [message] = await bridge.until_settled(1, seconds=25)
         segments = await planned(bridge)
@@ -191,14 +191,13 @@ async def test_parts_flow_once_the_parameters_are_there(
 ) -> None:
     """They come late, in the middle of the first answer."""
     async with inside(**STREAM) as bridge:
-        assert bridge.runtime.dify is not None
-        original, may_tell = bridge.runtime.dify.parameters, asyncio.Event()
+        original, may_tell = bridge.runtime.apps["default"].client.parameters, asyncio.Event()
 
         async def parameters() -> AppParameters:
             await may_tell.wait()
             return await original()
 
-        monkeypatch.setattr(bridge.runtime.dify, "parameters", parameters)
+        monkeypatch.setattr(bridge.runtime.apps["default"].client, "parameters", parameters)
         await bridge.hear("一 [[long=4000]] [[delay=0.03]]")
         await bridge.until_rows("SELECT 1 FROM messages WHERE first_text_at IS NOT NULL")
         assert await planned(bridge) == []

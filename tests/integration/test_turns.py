@@ -34,8 +34,8 @@ STRANGER = WcId("wxid_stranger")
 
 
 def make_turns(store: Store, *, mention_sender: bool = True, app: str = "default") -> Turns:
-    settings = GroupSettings(rules=GroupRules(), mention_sender=mention_sender)
-    return Turns(store=store, groups=Groups(store, settings), app=app)
+    settings = GroupSettings(rules=GroupRules(), mention_sender=mention_sender, app=app)
+    return Turns(store=store, groups=Groups(store, settings))
 
 
 @pytest.fixture

@@ -857,18 +857,43 @@ def test_weak_callback_token_is_refused_unseen(value: str, reason: str) -> None:
     assert value not in text
 
 
-@pytest.mark.parametrize("name", ["ECLOUD_ACCOUNTS", "DIFY_APPS"])
-def test_setting_of_a_part_that_does_not_exist_yet_is_refused(name: str) -> None:
+def test_setting_of_a_part_that_does_not_exist_yet_is_refused() -> None:
     """Nothing is ignored in silence: a value that would have no effect stops the start."""
     entry = {"name": "b", "base_url": "http://h", "authorization": SECRET}
-    if name == "DIFY_APPS":
-        entry = {"name": "b", "base_url": "http://h", "api_key": SECRET}
 
-    text = refused({name: json.dumps([entry])})
+    text = refused({"ECLOUD_ACCOUNTS": json.dumps([entry])})
 
     assert "尚未支持" in text
     assert SECRET not in text
-    assert load({name: "[]"}).settings == load().settings
+    assert load({"ECLOUD_ACCOUNTS": "[]"}).settings == load().settings
+
+
+@pytest.mark.parametrize("names", [["b", "b"], ["default"]])
+def test_two_apps_of_one_name_are_refused(names: list[str]) -> None:
+    """A group could not tell which one it means; ``default`` is the flat settings' own."""
+    entry = {"base_url": "http://h", "api_key": SECRET}
+
+    text = refused({"DIFY_APPS": json.dumps([{**entry, "name": name} for name in names])})
+
+    assert "dify.apps" in text
+    assert f"应用名 {names[-1]} 重复或保留" in text
+    assert SECRET not in text
+
+
+def test_an_app_takes_from_the_default_one_what_it_leaves_out() -> None:
+    """And stands alone where there is no default one."""
+    entry = {"name": "b", "base_url": "http://b/v1", "api_key": SECRET, "blocking_timeout": 7}
+    more = {"DIFY_APPS": json.dumps([entry]), "DIFY_MAX_CONCURRENCY": "3"}
+    default = {"DIFY_BASE_URL": "http://a/v1", "DIFY_API_KEY": "k"}
+
+    both = load({**more, **default}).settings.dify.every_app()
+    alone = load(more).settings.dify.every_app()
+
+    assert [one.name for one in both] == ["default", "b"]
+    assert [one.blocking_timeout for one in both] == [120, 7]
+    assert [one.max_concurrency for one in both] == [3, 3]
+    assert [one.name for one in alone] == ["b"]
+    assert alone[0].api_key.get_secret_value() == SECRET
 
 
 def test_wrong_entry_of_a_list_is_named_by_its_place() -> None:

@@ -46,7 +46,7 @@ async def test_the_rest_of_an_answer_waits_for_dify_and_for_nobody_else(
 ) -> None:
     """And what only has to be closed waits for nobody."""
     breakers = Breakers()
-    watch = PeerWatch(queue=None, breakers=breakers, app="default")  # type: ignore[arg-type]
+    watch = PeerWatch(queue=None, breakers=breakers)  # type: ignore[arg-type]
     admission = await watch.admit(make_turn(MessageId(1), begun=begun, asking=asking))
 
     assert breakers.looked == looked

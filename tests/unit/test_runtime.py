@@ -1,5 +1,6 @@
 """What a runtime is built of, as far as settings alone decide it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,12 @@ import pytest
 
 from app.models.flow import Trigger
 from app.opening import StartRefused
+from app.peers import make_apps, make_ecloud
 from app.runtime import (
     Role,
     data_folder,
     group_defaults,
     is_embedded,
-    make_dify,
-    make_ecloud,
     open_runtime,
 )
 from app.utils.clock import SystemClock
@@ -94,10 +94,38 @@ async def test_peers_are_built_only_when_they_are_named() -> None:
         ECLOUD_AUTHORIZATION="token",
     )
     async with aiohttp.ClientSession() as http:
-        assert make_dify(settings_of(), http, SystemClock()) is None
-        assert make_ecloud(settings_of(), http) is None
-        assert make_dify(full, http, SystemClock()) is not None
-        assert make_ecloud(full, http) is not None
+        assert make_apps(settings_of().dify, http, SystemClock()) == {}
+        assert make_ecloud(settings_of().ecloud, http) is None
+        assert list(make_apps(full.dify, http, SystemClock())) == ["default"]
+        assert make_ecloud(full.ecloud, http) is not None
+
+
+async def test_every_app_has_a_client_a_limit_and_a_mode_of_its_own() -> None:
+    """What an app leaves out is as for the default app; without a default one it stands alone."""
+    apps = json.dumps(
+        [
+            {"name": "a", "base_url": "http://a/v1", "api_key": "key-a", "max_concurrency": 3},
+            {
+                "name": "b",
+                "base_url": "http://b/v1",
+                "api_key": "key-b",
+                "streaming_enabled": False,
+                "initial_concurrency": 2,
+            },
+        ]
+    )
+    settings = settings_of(
+        DIFY_APPS=apps, DIFY_INITIAL_CONCURRENCY="8", DIFY_STREAMING_ENABLED="true"
+    )
+    async with aiohttp.ClientSession() as http:
+        made = make_apps(settings.dify, http, SystemClock())
+
+    assert {name: (one.gate.slots, one.is_streamed) for name, one in made.items()} == {
+        "a": (3, True),
+        "b": (2, False),
+    }
+    assert {one.client.name for one in made.values()} == {"a", "b"}
+    assert {"key-a", "key-b"} <= set(settings.secrets())
 
 
 @pytest.mark.parametrize("role", [Role.API, Role.WORKER, Role.SENDER])

@@ -37,6 +37,11 @@ def dify_peer(app: str) -> str:
     return f"dify:{app}"
 
 
+def limit_peer(app: str) -> str:
+    """The places of a Dify app: whoever finds them taken is parked for this."""
+    return f"limit:{app}"
+
+
 def account_peer(bot: WcId) -> str:
     """One of our WeChat accounts as a peer."""
     return f"account:{bot}"

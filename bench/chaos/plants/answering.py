@@ -80,3 +80,16 @@ def bury_at_once() -> None:
 
     exchange(retry.RetryPolicy, "decide", lambda _: decide)
     exchange(peer_watch.PeerWatch, "failed", lambda _: failed)
+
+
+@planted("one-desk", "every app may use all places of the process")
+def one_desk() -> None:
+    """Whoever waits for the slow one keeps a place that the others need."""
+    from app.workers.desks import Desks
+
+    exchange(Desks, "_free_at", lambda _: lambda self, desk: 1)
+    exchange(
+        Desks,
+        "_places_of",
+        lambda _: lambda self, desk: self._concurrency,
+    )

@@ -1,7 +1,8 @@
 """One module for each family of faults; ``SCENARIOS`` holds all, in the order of the table."""
 
 from bench.chaos.scenario import Scenario
-from bench.chaos.scenarios.dify import DifyDown, DifyFaults, DifyOrder, TwoApps
+from bench.chaos.scenarios.apps import TwoApps
+from bench.chaos.scenarios.dify import DifyDown, DifyFaults, DifyOrder
 from bench.chaos.scenarios.duplicates import Duplicates
 from bench.chaos.scenarios.endurance import Soak
 from bench.chaos.scenarios.fairness import Fairness

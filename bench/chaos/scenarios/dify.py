@@ -1,7 +1,6 @@
 """Dify fails: a part of the calls, then all of them."""
 
 import asyncio
-import importlib.util
 import random
 import time
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from bench.chaos.report import Bound, none_of
 from bench.chaos.scenario import Layout, Scenario, Size, ci_size
 from bench.chaos.stage import Stage
 from bench.chaos.words import question
-from config import NOT_YET
 
 #: Faults strike the first try, or the first two.
 TRIES = (1, 1, 2)
@@ -123,30 +121,3 @@ class DifyDown(Scenario):
             Bound(name="dead", value=stage.count("messages", "state = 'dead'"), most=0),
             Bound(name="calls/s while down", value=rate, most=1.0),
         ]
-
-
-class TwoApps(Scenario):
-    """
-    One app is down or slow at its limit; the other one's answers come as fast as before.
-
-    Waits for the product's second app: the setting exists and is refused.
-    """
-
-    name = "two-apps"
-    title = "两个应用,其中一个停了或慢到上限"
-    must_show = "另一个应用的 p95 不变(≤ 1.2 倍)"
-    ci = ci_size(messages=60, users=20, rate=20)
-    full = Size(messages=2_000, users=100, rate=40)
-    plant = "bury-at-once"
-
-    @override
-    def missing(self) -> str:
-        if "dify.apps" in NOT_YET:
-            return "dify.apps is refused by the settings: the product has one Dify app only"
-        if importlib.util.find_spec("app.services.routing") is None:
-            return "nothing says which group asks which app (app.services.routing)"
-        return ""
-
-    @override
-    async def play(self, stage: Stage) -> None:
-        raise NotImplementedError("written with the product's routing of groups to apps")

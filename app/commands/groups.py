@@ -1,0 +1,124 @@
+"""``groups``: what holds in each group, and which Dify app it asks."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.commands.database import with_database
+from app.commands.output import WRONG_USE, AsJson, fail, load, print_json, print_table, printable
+
+if TYPE_CHECKING:
+    from app.services.group_table import GroupRow
+    from app.services.store import Store
+    from config import Settings
+
+groups = typer.Typer(help="查看各群的规则,选择各群所用的 Dify 应用。", no_args_is_help=True)
+
+
+@groups.command("list")
+def groups_list(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="最多列出的群数")] = 200,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """列出见过的群和其中有效的规则;带 * 的是这个群自己的,其余是设置里的默认。"""
+    settings = load().settings
+
+    async def read(store: "Store") -> "list[GroupRow]":
+        from app.services.group_table import GroupTable  # noqa: PLC0415 - late
+
+        return await GroupTable(store).rows()
+
+    rows = with_database(read)
+    shown = [shown_group(row, settings) for row in rows[:limit]]
+    if as_json:
+        print_json({"total": len(rows), "groups": shown})
+        return
+    print_table(
+        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者"),
+        [
+            (
+                one["group"],
+                one["name"],
+                one["account"],
+                _marked(one, "app") + ("" if one["is_app_configured"] else "(没有配置)"),
+                _marked(one, "is_enabled"),
+                _marked(one, "trigger"),
+                _marked(one, "mention_sender"),
+            )
+            for one in shown
+        ],
+    )
+    hidden = len(rows) - limit
+    typer.echo(f"共 {len(rows)} 个群" + (f",未显示 {hidden} 个(--limit)" if hidden > 0 else ""))
+
+
+@groups.command("app")
+def groups_app(
+    app: Annotated[str, typer.Argument(metavar="应用", help="dify.apps 里的名字,或 default")],
+    chosen: Annotated[list[str], typer.Argument(metavar="群...", help="群编号,可写多个")],
+) -> None:
+    """让这些群向指定的 Dify 应用提问;正在运行的服务 5 秒内生效。"""
+    known = app_names(load().settings)
+    if app not in known:
+        fail(f"没有名为 {printable(app)} 的应用;设置里有:{'、'.join(known)}", WRONG_USE)
+
+    async def change(store: "Store") -> tuple[int, list[str]]:
+        from app.services.group_table import GroupTable  # noqa: PLC0415 - late
+
+        table = GroupTable(store)
+        seen = {row.group_id for row in await table.rows()}
+        unseen = [one for one in chosen if one not in seen]
+        return (0 if unseen else await table.choose_app(chosen, _column_of(app))), unseen
+
+    count, unseen = with_database(change)
+    if unseen:
+        names = "、".join(map(printable, unseen))
+        fail(f"没有见过的群:{names}。群里有人说过话之后才会出现;什么也没有改。")
+    typer.echo(f"{count} 个群向 {app} 提问")
+
+
+def app_names(settings: "Settings") -> list[str]:
+    """Names that a group may be given; the default one can always be named."""
+    from app.models.flow import DEFAULT_APP  # noqa: PLC0415 - late
+
+    return [DEFAULT_APP, *(app.name for app in settings.dify.apps)]
+
+
+def shown_group(row: "GroupRow", settings: "Settings") -> dict[str, Any]:
+    """One group as it is printed: what holds in it, and what of that is its own."""
+    from app.models.flow import DEFAULT_APP  # noqa: PLC0415 - late
+
+    own = {
+        "app": row.dify_app,
+        "is_enabled": row.is_enabled,
+        "trigger": row.trigger,
+        "mention_sender": row.mention_sender,
+    }
+    defaults = {
+        "app": DEFAULT_APP,
+        "is_enabled": True,
+        "trigger": settings.groups.trigger,
+        "mention_sender": settings.reply.mention_sender,
+    }
+    in_force = {name: defaults[name] if value is None else value for name, value in own.items()}
+    return {
+        "group": printable(row.group_id),
+        "name": printable(row.name),
+        "account": printable(row.bot_wc_id),
+        **in_force,
+        "own": [name for name, value in own.items() if value is not None],
+        "is_app_configured": in_force["app"] in {one.name for one in settings.dify.every_app()},
+    }
+
+
+def _marked(shown: dict[str, Any], name: str) -> str:
+    value = shown[name]
+    word = {True: "是", False: "否"}[value] if isinstance(value, bool) else printable(str(value))
+    return f"{word}*" if name in shown["own"] else word
+
+
+def _column_of(app: str) -> str | None:
+    from app.models.flow import DEFAULT_APP  # noqa: PLC0415 - late
+
+    return None if app == DEFAULT_APP else app

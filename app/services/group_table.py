@@ -1,0 +1,91 @@
+"""The ``groups`` table for operators: what is set for each group, and setting it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.models.account import Group
+from app.models.contact import CONTACTS
+from app.models.flow import WcId
+from app.services.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupRow:
+    """One group as one account sees it; None: the default of the settings."""
+
+    group_id: WcId
+    bot_wc_id: WcId
+    #: Empty: the gateway was not asked yet.
+    name: str
+    is_enabled: bool | None
+    trigger: str | None
+    mention_sender: bool | None
+    dify_app: str | None
+
+
+class GroupTable:
+    """Reads and changes rows; a running bridge takes changes up within five seconds."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def rows(self) -> list[GroupRow]:
+        """
+        All groups that were ever seen, first seen first.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        statement = (
+            select(*_SHOWN, CONTACTS.c.nick_name)
+            .outerjoin(CONTACTS, CONTACTS.c.wc_id == Group.group_id)
+            .order_by(Group.id)
+        )
+        async with self._store.read() as connection:
+            return [_row_of(row) for row in await connection.execute(statement)]
+
+    async def choose_app(self, groups: Sequence[str], app: str | None) -> int:
+        """
+        Let groups ask *app*, whichever account sits in them; None: the default one.
+
+        Returns:
+            How many rows are meant.
+
+        Raises:
+            StoreUnavailable: nothing is changed.
+        """
+        meant = Group.group_id.in_(groups)
+
+        async def work(connection: AsyncConnection) -> int:
+            found = await connection.scalars(select(Group.id).where(meant).with_for_update())
+            ids = list(found)
+            await connection.execute(update(Group).where(Group.id.in_(ids)).values(dify_app=app))
+            return len(ids)
+
+        return await self._store.transact(work)
+
+
+_SHOWN = (
+    Group.group_id,
+    Group.bot_wc_id,
+    Group.is_enabled,
+    Group.trigger,
+    Group.mention_sender,
+    Group.dify_app,
+)
+
+
+def _row_of(row: Any) -> GroupRow:
+    return GroupRow(
+        group_id=WcId(row.group_id),
+        bot_wc_id=WcId(row.bot_wc_id),
+        name=row.nick_name or "",
+        is_enabled=row.is_enabled,
+        trigger=row.trigger,
+        mention_sender=row.mention_sender,
+        dify_app=row.dify_app,
+    )
