@@ -28,7 +28,6 @@ from app.api.server import (
     raise_file_limit,
 )
 from app.api.views import make_health_view
-from app.console.playground import playground_router
 from app.opening import StartRefused
 from app.runtime import Role, Runtime, open_runtime, warm_up
 from app.utils.lock import AlreadyRunning
@@ -101,6 +100,8 @@ class Process:
             tokens = runtime.settings.ecloud.callback_tokens
             routers.append(callback_router(runtime.reception, runtime.metrics, tokens))
             if runtime.settings.playground.enabled:
+                from app.console.playground import playground_router  # noqa: PLC0415 - loads templates
+
                 routers.append(playground_router(runtime))
         return routers
 

@@ -9,7 +9,6 @@ import sqlite3
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from alembic.util import CommandError
 from loguru import logger
 from redis.asyncio import Redis
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -22,17 +21,11 @@ from app.services.findings import Look
 from app.services.queue.server_facts import read_server
 from app.services.store import Store
 from app.utils.clock import Clock
-from app.utils.database_faults import explain
-from app.utils.database_init import (
-    UNKNOWN_DATABASE,
-    create_database,
-    known_revisions,
-    migrate,
-    pending_revisions,
-)
-from app.utils.db import is_sqlite, make_engines, sync_url
+from app.utils.database_faults import UNKNOWN_DATABASE, explain
+from app.utils.db import is_sqlite, make_engines, make_parent_folder, sync_url
 from app.utils.lock import single_process_lock
 from app.utils.redis_client import open_redis
+from app.utils.revisions import current_revision, known_revisions, pending_revisions
 
 LOCK_FILE = "embedded.lock"
 #: Names of the two stores, in the health report and in logs.
@@ -89,10 +82,15 @@ def prepare_schema(url: str) -> None:
 
 def _migrate_file(url: str) -> None:
     try:
-        create_database(sync_url(url))
-        migrate(url)
-    except (OSError, DBAPIError, sqlite3.Error, CommandError) as error:
+        make_parent_folder(sync_url(url))
+        if current_revision(url) != known_revisions()[-1]:
+            from app.utils.database_init import migrate  # noqa: PLC0415 - loads Alembic
+
+            migrate(url)
+    except Exception as error:
         known = explain(error, sync_url(url))
+        if not known and not isinstance(error, (OSError, DBAPIError, sqlite3.Error)):
+            raise
         raise StartRefused(known or f"数据库迁移失败(DATABASE_URL):{error}") from error
 
 

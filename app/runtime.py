@@ -105,6 +105,7 @@ class Runtime:
     accounts: Accounts
     groups: Groups
     contacts: Contacts
+    journal: Journal
     outbox: Outbox
     reception: Reception
     #: By name; empty: the settings name none yet; messages are accepted and wait.
@@ -215,7 +216,8 @@ def _assemble(
         accounts=accounts,
         groups=groups,
         contacts=contacts,
-        outbox=Outbox(store=store, journal=journal, bell=bell),
+        journal=journal,
+        outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
         reception=Reception(
             inbox=inbox,
             accounts=accounts,

@@ -52,7 +52,7 @@ def with_database(work: Callable[["Store"], Awaitable[T]], *, seconds: float = S
 
 def _pending(url: str) -> str:
     """What to do where the tables are older than this program; empty: they are not."""
-    from app.utils.database_init import pending_revisions  # noqa: PLC0415 - late
+    from app.utils.revisions import pending_revisions  # noqa: PLC0415 - late
 
     revisions = "、".join(pending_revisions(url))
     return revisions and (

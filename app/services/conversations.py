@@ -5,7 +5,7 @@ All functions work on a connection of the caller's transaction, so that a plan, 
 its session are one commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from app.models.message import MESSAGES, UNFINISHED
 from app.models.segment import NOT_SENT_STATES, SEGMENTS
 from app.services.stages import utc_now
 from app.services.store import upsert
+from app.services.turn_rows import change_row
 
 #: Longest id of a Dify conversation that the tables hold.
 LONGEST_ID = 64
@@ -56,13 +57,22 @@ def hour_of(moment: datetime, zone: ZoneInfo) -> str:
 _C = CONVERSATIONS.c
 _M = MESSAGES.c
 _S = SEGMENTS.c
+_LOCK_WAITING = (
+    select(_M.id, _M.received_at, _M.journal_id, _M.dify_conversation_id)
+    .where(_M.id.in_(bindparam("these_ids", expanding=True)), _M.state.in_(UNFINISHED))
+    .order_by(_M.id)
+    .with_for_update()
+)
 _THIS_ROW = _C.id == bindparam("this_id")
-_MINE = _M.journal_id == bindparam("this_id")
-_HAS_UNFINISHED = exists(select(_M.id).where(_MINE, _M.state.in_(UNFINISHED)))
+_MINE = _M.journal_id == _C.id
+_HAS_UNFINISHED = exists(
+    select(_M.id).where(_MINE, _M.state.in_(UNFINISHED)).correlate(CONVERSATIONS)
+)
 _HAS_UNSENT = exists(
     select(_S.id)
     .select_from(SEGMENTS.join(MESSAGES, _M.id == _S.message_id))
     .where(_MINE, _S.state.in_(NOT_SENT_STATES))
+    .correlate(CONVERSATIONS)
 )
 _FIND = (
     select(_C.id, _C.content)
@@ -75,59 +85,90 @@ _FIND = (
     .with_for_update()
 )
 _LOCK = select(_C.content).where(_THIS_ROW).with_for_update()
-_LOCK_ONLY = select(_C.id).where(_THIS_ROW).with_for_update()
-#: Writes what it is given, and the flags as they are then.
-_WRITE = (
-    update(CONVERSATIONS)
-    .where(_THIS_ROW)
-    .values(is_processed=~_HAS_UNFINISHED, is_sent=~_HAS_UNFINISHED & ~_HAS_UNSENT)
+_THESE_ROWS = _C.id.in_(bindparam("these_ids", expanding=True))
+_LOCK_ONLY = select(_C.id).where(_THESE_ROWS).order_by(_C.id).with_for_update()
+_FLAGS = update(CONVERSATIONS).values(
+    is_processed=~_HAS_UNFINISHED, is_sent=~_HAS_UNFINISHED & ~_HAS_UNSENT
 )
+#: Writes what it is given, and the flags as they are then.
+_WRITE = _FLAGS.where(_THIS_ROW)
+_WRITE_FLAGS = _FLAGS.where(_THESE_ROWS)
 _REMOVE = delete(CONVERSATIONS).where(_THIS_ROW)
-_MOVE = update(MESSAGES).where(_M.id == bindparam("this_id"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalRow:
+    """A row of the journal, locked by the caller's transaction."""
+
+    id: int
+    turns: Sequence[Any]
 
 
 class Journal:
-    """Writes turns into ``conversations``, and keeps ``sessions``."""
+    """Writes turns into ``conversations``, and where they stand into their messages' rows."""
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
 
-    async def write(
+    async def open_turns(
+        self, connection: AsyncConnection, turns: Mapping[MessageId, Turn]
+    ) -> None:
+        """Write questions whose answers were not faster. For ``Stages.gather``."""
+        waiting = await connection.execute(_LOCK_WAITING, {"these_ids": sorted(turns)})
+        for row in waiting.all():
+            await self.enter(connection, turns[MessageId(row.id)], row, {})
+
+    async def enter(
         self,
         connection: AsyncConnection,
-        entry: TurnEntry,
-        *,
         turn: Turn,
-        conversation_id: str,
-        old_journal_id: int | None,
+        row: Any,
+        columns: dict[str, Any],
+        *,
+        answer: str | None = None,
+        outcome: str | None = None,
     ) -> None:
         """
-        Put a turn into the row of its Dify conversation.
+        Write a turn as it is now, and *columns* into its message's row.
 
-        A turn that stood elsewhere (it had no conversation yet, or the conversation was gone) moves.
+        Args:
+            row: the message's row as ``turn_rows.lock_row`` gives it.
         """
+        placed = await self._place(
+            connection,
+            turn,
+            conversation_id=columns.get("dify_conversation_id") or row.dify_conversation_id,
+            received_at=row.received_at,
+        )
+        # Flags are counted over the messages of a row: first the message moves, then they are.
+        if row.journal_id != placed.id:
+            columns = {**columns, "journal_id": placed.id}
+        if columns:
+            await change_row(connection, turn.message_id, columns)
+        entry = TurnEntry(
+            message_id=turn.message_id,
+            received_at=row.received_at,
+            question=turn.question,
+            answer=answer,
+            outcome=outcome,
+        )
+        await self._write(connection, placed, entry, old_journal_id=row.journal_id)
+
+    async def _place(
+        self,
+        connection: AsyncConnection,
+        turn: Turn,
+        *,
+        conversation_id: str,
+        received_at: datetime,
+    ) -> JournalRow:
+        """The row of a turn's Dify conversation in its hour, made if it is missing, locked either way."""
         key = {
             "this_user": turn.user,
             "this_conversation": conversation_id,
             "this_group": turn.group_id,
-            "this_hour": hour_of(entry.received_at, self._zone),
+            "this_hour": hour_of(received_at, self._zone),
         }
-        row_id, turns = await self._locked_row(connection, key)
-        kept = _without(turns, entry.message_id)
-        # Flags are counted over the messages of a row: first the message moves, then they are.
-        if old_journal_id != row_id:
-            moved = {"this_id": entry.message_id, "journal_id": row_id}
-            await connection.execute(_MOVE, moved)
-        if old_journal_id not in (None, row_id):
-            await self._take_out(connection, old_journal_id, entry.message_id)
-        content = sorted([*kept, entry.to_json()], key=_id_of)
-        values = {"this_id": row_id, "content": content, "updated_at": utc_now()}
-        await connection.execute(_WRITE, values)
-
-    async def _locked_row(
-        self, connection: AsyncConnection, key: dict[str, str]
-    ) -> tuple[int, list[Any]]:
-        """Id and turns of the row with this key, made if it is missing, locked either way."""
         found = (await connection.execute(_FIND, key)).first()
         if found is None:
             now = utc_now()
@@ -147,7 +188,27 @@ class Journal:
                 upsert(connection, Conversation, values, key=_JOURNAL_KEY, changes=changes)
             )
             found = (await connection.execute(_FIND, key)).one()
-        return found.id, list(found.content or [])
+        return JournalRow(id=found.id, turns=list(found.content or []))
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        row: JournalRow,
+        entry: TurnEntry,
+        *,
+        old_journal_id: int | None,
+    ) -> None:
+        """
+        Put a turn into its row, and bring the row's flags up to date.
+
+        A turn that stood elsewhere (it had no conversation yet, or the conversation was gone) moves.
+        """
+        if old_journal_id is not None and old_journal_id != row.id:
+            await self._take_out(connection, old_journal_id, entry.message_id)
+        kept = _without(row.turns, entry.message_id)
+        content = sorted([*kept, entry.to_json()], key=_id_of)
+        values = {"this_id": row.id, "content": content, "updated_at": utc_now()}
+        await connection.execute(_WRITE, values)
 
     async def _take_out(
         self, connection: AsyncConnection, row_id: int, message_id: MessageId
@@ -161,12 +222,14 @@ class Journal:
             await connection.execute(_REMOVE, this)
 
 
-async def refresh_flags(connection: AsyncConnection, row_id: int) -> None:
-    """Compute ``is_processed`` and ``is_sent`` of a journal row from its messages and segments."""
-    this = {"this_id": row_id}
-    # Under the row's lock, so that of two transactions the later one sees what the former did.
-    await connection.execute(_LOCK_ONLY, this)
-    await connection.execute(_WRITE, this)
+async def refresh_flags(connection: AsyncConnection, row_ids: Collection[int]) -> None:
+    """Compute ``is_processed`` and ``is_sent`` of journal rows from their messages and segments."""
+    if not row_ids:
+        return
+    these = {"these_ids": sorted(row_ids)}
+    # Under the rows' locks, so that of two transactions the later one sees what the former did.
+    await connection.execute(_LOCK_ONLY, these)
+    await connection.execute(_WRITE_FLAGS, these)
 
 
 async def reopen_turn(connection: AsyncConnection, row_id: int, message_id: MessageId) -> None:

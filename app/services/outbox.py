@@ -15,26 +15,23 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import Answer, Segment, SegmentKind, SentMessage, Turn, WcId
-from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.message import MESSAGES, MessageState
 from app.models.segment import SegmentState
-from app.services.conversations import Journal, TurnEntry, save_session
+from app.services.conversations import Journal, save_session
 from app.services.echoes import find_echo
 from app.services.errors import QueueUnavailable
+from app.services.finishing import finish_gathered, finish_sent, finished_messages
 from app.services.outbox_table import (
     Planned,
     Sent,
     cancel_unsent,
-    dify_columns,
-    finish_sent,
     insert_segments,
-    is_answered_by,
     live_seqs,
     mark_sending,
     mark_sent,
     next_seq,
     note_not_sent,
     settle,
-    take_row,
 )
 from app.services.owed_segments import (
     live_segments,
@@ -42,20 +39,18 @@ from app.services.owed_segments import (
     owing_accounts,
     recent_sends,
 )
-from app.services.stages import utc_now
+from app.services.stages import Stages, utc_now
 from app.services.store import Store
+from app.services.turn_rows import dify_columns, is_answered_by, lock_row, take_row
 
 ANSWERED = "answered"
 ANSWERED_NOTHING = "answered_nothing"
 CUT_SHORT = "cut_short"
 
 _M = MESSAGES.c
-_LOCK_WAITING = (
-    select(_M.id).where(_M.id == bindparam("this_id"), _M.state.in_(UNFINISHED)).with_for_update()
-)
-_TURN_ROW = select(_M.received_at, _M.journal_id, _M.dify_conversation_id).where(
-    _M.id == bindparam("this_id")
-)
+_CONVERSATION = select(_M.dify_conversation_id).where(_M.id == bindparam("this_id"))
+#: Messages of one look for those that were sent and that nobody has called done.
+FINISH_AT_ONCE = 200
 
 
 class Bell(Protocol):
@@ -69,8 +64,9 @@ class Bell(Protocol):
 class Outbox:
     """Plans answers and records what became of their segments."""
 
-    def __init__(self, *, store: Store, journal: Journal, bell: Bell) -> None:
+    def __init__(self, *, store: Store, stages: Stages, journal: Journal, bell: Bell) -> None:
         self._store = store
+        self._stages = stages
         self._bell = bell
         self._journal = journal
 
@@ -147,15 +143,18 @@ class Outbox:
             }
             if is_repeated and await is_answered_by(connection, turn):
                 return
-            await take_row(connection, turn, columns)
+            row = await lock_row(connection, turn)
+            columns["fence"] = turn.fence
             await insert_segments(connection, turn, segments)
-            await self._write_turn(connection, turn, answer=answer.text, outcome=verdict)
+            await self._journal.enter(
+                connection, turn, row, columns, answer=answer.text, outcome=verdict
+            )
             if answer.conversation_id not in ("", turn.conversation_id):
                 await save_session(
                     connection, app=turn.app, turn=turn, conversation_id=answer.conversation_id
                 )
             if not segments:
-                await finish_sent(connection, turn.message_id)
+                await finish_sent(connection, [turn.message_id])
 
         await self._store.transact(work)
         await self._ring(turn.bot_wc_id)
@@ -180,8 +179,9 @@ class Outbox:
                 "verdict": f"failed:{reason}"[:40],
                 "error": error[:500],
                 "done_at": utc_now(),
+                "fence": turn.fence,
             }
-            await take_row(connection, turn, columns)
+            row = await lock_row(connection, turn)
             if segments and not await live_seqs(connection, turn.message_id):
                 start = await next_seq(connection, turn.message_id)
                 own = [
@@ -189,7 +189,8 @@ class Outbox:
                     for number, one in enumerate(segments)
                 ]
                 await insert_segments(connection, turn, own)
-            await self._write_turn(connection, turn, answer=None, outcome=f"failed:{reason}")
+            outcome = f"failed:{reason}"
+            await self._journal.enter(connection, turn, row, columns, answer=None, outcome=outcome)
 
         await self._store.transact(work)
         await self._ring(turn.bot_wc_id)
@@ -197,34 +198,10 @@ class Outbox:
     async def begun(self, turn: Turn) -> tuple[tuple[Segment, ...], str]:
         """What is planned of a turn's answer and not void, and the Dify conversation it is from."""
         async with self._store.read() as connection:
-            row = (await connection.execute(_TURN_ROW, {"this_id": turn.message_id})).one()
+            this = {"this_id": turn.message_id}
+            conversation_id = (await connection.execute(_CONVERSATION, this)).scalar_one()
             segments = await live_segments(connection, turn.message_id)
-            return segments, row.dify_conversation_id
-
-    async def open_turn(self, connection: AsyncConnection, turn: Turn) -> None:
-        """Write the question into the journal, unless the answer was faster. For ``Stages.defer``."""
-        waits = await connection.scalar(_LOCK_WAITING, {"this_id": turn.message_id})
-        if waits is not None:
-            await self._write_turn(connection, turn, answer=None, outcome=None)
-
-    async def _write_turn(
-        self, connection: AsyncConnection, turn: Turn, *, answer: str | None, outcome: str | None
-    ) -> None:
-        row = (await connection.execute(_TURN_ROW, {"this_id": turn.message_id})).one()
-        entry = TurnEntry(
-            message_id=turn.message_id,
-            received_at=row.received_at,
-            question=turn.question,
-            answer=answer,
-            outcome=outcome,
-        )
-        await self._journal.write(
-            connection,
-            entry,
-            turn=turn,
-            conversation_id=row.dify_conversation_id,
-            old_journal_id=row.journal_id,
-        )
+            return segments, conversation_id
 
     async def _ring(self, bot: WcId) -> None:
         try:
@@ -259,11 +236,34 @@ class Outbox:
                 await mark_sent(connection, sent)
             return await mark_sending(connection, segment, sender=sender)
 
-        return await self._store.transact(work)
+        is_open = await self._store.transact(work)
+        if sent is not None:
+            self._stages.gather(finish_gathered, sent.segment.message_id)
+        return is_open
 
     async def mark_sent(self, sent: Sent) -> None:
-        """Record what a call gave; finish the message if it was its last segment."""
+        """Record what a call gave; the message is finished a little later if it was its last segment."""
         await self._store.transact(lambda connection: mark_sent(connection, sent))
+        self._stages.gather(finish_gathered, sent.segment.message_id)
+
+    async def finish_lost(self, *, before: datetime) -> int:
+        """
+        Finish what was sent and whose process died before it called it done.
+
+        Args:
+            before: only messages answered before then.
+
+        Returns:
+            How many were finished; there may be more if it is ``FINISH_AT_ONCE``.
+        """
+
+        async def work(connection: AsyncConnection) -> int:
+            found = await finished_messages(connection, before=before, most=FINISH_AT_ONCE)
+            if found:
+                await finish_sent(connection, found)
+            return len(found)
+
+        return await self._store.transact(work)
 
     async def put_back(self, segment: Planned, *, error: str) -> None:
         """The last call certainly did not go out, and *segment* does not count it: planned again."""
@@ -281,7 +281,7 @@ class Outbox:
         async def work(connection: AsyncConnection) -> None:
             await settle(connection, segment, state, error)
             await note_not_sent(connection, segment, error)
-            await finish_sent(connection, segment.message_id)
+            await finish_sent(connection, [segment.message_id])
 
         await self._store.transact(work)
 

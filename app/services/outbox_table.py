@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.flow import Answer, MessageId, Segment, SegmentKind, SentMessage, Turn, WcId
-from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.flow import MessageId, Segment, SegmentKind, SentMessage, Turn, WcId
+from app.models.message import MESSAGES, MessageState
 from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
-from app.services.conversations import refresh_flags
 from app.services.errors import StaleFence
 from app.services.stages import utc_now
 from app.services.text import text_digest
@@ -66,13 +64,6 @@ _M = MESSAGES.c
 _S = SEGMENTS.c
 _THIS_MESSAGE = _M.id == bindparam("this_id")
 _THIS_SEGMENT = _S.id == bindparam("this_id")
-_OWES = exists(
-    select(_S.id).where(_S.message_id == _M.id, _S.state.in_(OPEN_STATES)).correlate(MESSAGES)
-)
-
-_TAKE = update(MESSAGES).where(
-    _THIS_MESSAGE, _M.fence <= bindparam("this_fence"), _M.state.in_(UNFINISHED)
-)
 _INSERT = insert(SEGMENTS)
 _CANCEL = (
     update(SEGMENTS)
@@ -88,7 +79,6 @@ _LIVE = select(_S.seq).where(
     _S.message_id == bindparam("this_id"), _S.state != SegmentState.CANCELLED
 )
 _LAST_SEQ = select(func.max(_S.seq)).where(_S.message_id == bindparam("this_id"))
-_OUTCOME = select(_M.fence, _M.state).where(_THIS_MESSAGE)
 #: Not if another sender marked it since it was read: two may believe for a moment to have the lease.
 _MARK_SENDING = (
     update(SEGMENTS)
@@ -116,51 +106,6 @@ _IS_SEEN = select(
 )
 _NOTE_ERROR = update(MESSAGES).where(_THIS_MESSAGE, _M.state != MessageState.DEAD)
 _NOTE_VERDICT = update(MESSAGES).where(_THIS_MESSAGE, _M.state == MessageState.ANSWERED)
-_FINISH = (
-    update(MESSAGES)
-    .where(_THIS_MESSAGE, _M.state == MessageState.ANSWERED, ~_OWES)
-    .values(state=MessageState.DONE)
-)
-_CLOSED_JOURNAL = select(_M.journal_id).where(
-    _THIS_MESSAGE,
-    _M.state.in_((MessageState.DONE, MessageState.DEAD)),
-    ~_OWES,
-    _M.journal_id.is_not(None),
-)
-
-
-def dify_columns(answer: Answer) -> dict[str, Any]:
-    """What is known of Dify's side of an answer; nothing that is known already is blanked (pure)."""
-    columns: dict[str, Any] = {
-        "dify_conversation_id": answer.conversation_id[:64],
-        "dify_message_id": answer.dify_message_id[:64],
-        "dify_task_id": answer.task_id[:64],
-        "dify_run_id": answer.workflow_run_id[:64],
-        "total_tokens": answer.usage.total_tokens or None,
-        "total_price": answer.usage.total_price[:32],
-        "currency": answer.usage.currency[:8],
-    }
-    return {name: value for name, value in columns.items() if value}
-
-
-async def take_row(connection: AsyncConnection, turn: Turn, columns: dict[str, Any]) -> None:
-    """
-    Compare-and-set on the fence: the one place where a stale worker is found out.
-
-    Raises:
-        StaleFence: a newer claim wrote the row, or the message has its outcome.
-    """
-    this = {"this_id": turn.message_id, "this_fence": turn.fence, "fence": turn.fence}
-    result = await connection.execute(_TAKE, {**this, **columns})
-    if result.rowcount != 1:
-        raise StaleFence(f"message {turn.message_id}: not ours under fence {turn.fence}")
-
-
-async def is_answered_by(connection: AsyncConnection, turn: Turn) -> bool:
-    """Whether the message has its answer from this very claim."""
-    row = (await connection.execute(_OUTCOME, {"this_id": turn.message_id})).one_or_none()
-    is_over = row is not None and row.state in (MessageState.ANSWERED, MessageState.DONE)
-    return row is not None and is_over and row.fence == turn.fence
 
 
 async def live_seqs(connection: AsyncConnection, message_id: MessageId) -> set[int]:
@@ -242,7 +187,7 @@ async def mark_sending(connection: AsyncConnection, segment: Planned, *, sender:
 
 
 async def mark_sent(connection: AsyncConnection, sent: Sent) -> None:
-    """Write a receipt; finish the message if it was its last segment."""
+    """Write a receipt; a message of which this was the last segment is finished later."""
     values = {
         "this_id": sent.segment.id,
         "sent_at": sent.at,
@@ -251,7 +196,6 @@ async def mark_sent(connection: AsyncConnection, sent: Sent) -> None:
         "created_time": sent.receipt.created_at,
     }
     await connection.execute(_MARK_SENT, values)
-    await finish_sent(connection, sent.segment.message_id)
 
 
 async def settle(
@@ -270,12 +214,3 @@ async def note_not_sent(connection: AsyncConnection, segment: Planned, error: st
     await connection.execute(_NOTE_ERROR, {**this, "error": text})
     if not is_seen:
         await connection.execute(_NOTE_VERDICT, {**this, "verdict": NOT_SENT})
-
-
-async def finish_sent(connection: AsyncConnection, message_id: MessageId) -> None:
-    """An answered message that owes nothing more is done; its journal row is brought up to date."""
-    this = {"this_id": message_id}
-    await connection.execute(_FINISH, {**this, "done_at": utc_now()})
-    journal_id = await connection.scalar(_CLOSED_JOURNAL, this)
-    if journal_id is not None:
-        await refresh_flags(connection, journal_id)

@@ -145,7 +145,7 @@ async def _carry_out(
     if letter.journal_id is None:
         return resumption
     if resumption.way is Way.SEND:
-        await refresh_flags(connection, letter.journal_id)
+        await refresh_flags(connection, [letter.journal_id])
     else:
         await reopen_turn(connection, letter.journal_id, letter.id)
     return resumption

@@ -6,24 +6,23 @@ written where it is decided.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
 from loguru import logger
-from sqlalchemy import bindparam, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import MessageId
-from app.models.message import MESSAGES, UNFINISHED
 from app.services.errors import StoreUnavailable
+from app.services.message_rows import THIS_FENCE, THIS_ID, write_rows
 from app.services.store import Store
 from app.utils.loops import stopped_within
 
 FLUSH_SECONDS = 0.2
 KEEP_AT_MOST = 50_000
-#: Most notes, and most works, of one transaction.
+#: Most notes, and most messages of works, of one transaction.
 BATCH = 200
 
 
@@ -38,7 +37,9 @@ class Guard(NamedTuple):
 Notes = Mapping[Guard, dict[str, Any]]
 #: Whether there is a fence, whether the message has to be unfinished, and the names of the columns.
 Kind = tuple[bool, bool, tuple[str, ...]]
-Work = Callable[[AsyncConnection], Awaitable[None]]
+#: Writes something about messages, each with the value that it was gathered with.
+Work = Callable[[AsyncConnection, Mapping[MessageId, Any]], Awaitable[None]]
+Works = Mapping[tuple[Work, MessageId], Any]
 
 
 def utc_now() -> datetime:
@@ -52,7 +53,7 @@ class Stages:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._notes: dict[Guard, dict[str, Any]] = {}
-        self._works: list[Work] = []
+        self._works: dict[tuple[Work, MessageId], Any] = {}
         self._writing = asyncio.Lock()
         #: The next flush that somebody waits for.
         self._gathering: asyncio.Task[None] | None = None
@@ -86,10 +87,15 @@ class Stages:
         if guard in self._notes or len(self._notes) < KEEP_AT_MOST:
             self._notes.setdefault(guard, {}).update(columns)
 
-    def defer(self, work: Work) -> None:
-        """Run *work* in the next batch's transaction; it must bear being repeated."""
-        if len(self._works) < KEEP_AT_MOST:
-            self._works.append(work)
+    def gather(self, work: Work, message_id: MessageId, value: Any = None) -> None:
+        """
+        Run *work* in the next batch's transaction, once for all messages it was gathered with.
+
+        It must bear being repeated, and be the same object every time. A newer value of a message
+        takes the place of an older one.
+        """
+        if (work, message_id) in self._works or len(self._works) < KEEP_AT_MOST:
+            self._works[work, message_id] = value
 
     async def flush(self) -> None:
         """
@@ -120,21 +126,21 @@ class Stages:
 
     async def _flush(self) -> None:
         notes, self._notes = self._notes, {}
-        works, self._works = self._works, []
+        works, self._works = self._works, {}
         try:
             # Bounded, so that a long outage does not end in a transaction that never fits.
             while notes or works:
                 some = dict(islice(notes.items(), BATCH))
-                few = works[:BATCH] if len(some) == len(notes) else []
+                few = dict(islice(works.items(), BATCH)) if len(some) == len(notes) else {}
                 await self._flush_some(some, few)
                 notes = {guard: notes[guard] for guard in notes if guard not in some}
-                works = works[len(few) :]
+                works = {key: works[key] for key in works if key not in few}
         except StoreUnavailable:
-            self._works = (works + self._works)[:KEEP_AT_MOST]
+            self._works = dict(islice({**works, **self._works}.items(), KEEP_AT_MOST))
             self._notes = _newer_wins(notes, self._notes)
             raise
 
-    async def _flush_some(self, notes: Notes, works: Sequence[Work]) -> None:
+    async def _flush_some(self, notes: Notes, works: Works) -> None:
         try:
             await self._store.transact(lambda connection: _write(connection, notes, works))
         except StoreUnavailable:
@@ -144,9 +150,9 @@ class Stages:
                 logger.opt(exception=error).error("stages.refused")
                 return
             for guard, columns in notes.items():
-                await self._flush_some({guard: columns}, [])
-            for work in works:
-                await self._flush_some({}, [work])
+                await self._flush_some({guard: columns}, {})
+            for key, value in works.items():
+                await self._flush_some({}, {key: value})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until stopped, then once more."""
@@ -168,24 +174,14 @@ def _take_notice(flushing: "asyncio.Task[None]") -> None:
         flushing.exception()
 
 
-_THIS = MESSAGES.c.id == bindparam("this_id")
-_NOT_OLDER = MESSAGES.c.fence <= bindparam("this_fence")
-# No IN: its list would be expanded for each row, which many rows at once do not allow.
-_WAITS = or_(*(MESSAGES.c.state == state for state in UNFINISHED))
-#: By whether there is a fence, and whether the message has to be unfinished.
-_WRITES = {
-    (False, False): update(MESSAGES).where(_THIS),
-    (True, False): update(MESSAGES).where(_THIS, _NOT_OLDER),
-    (False, True): update(MESSAGES).where(_THIS, _WAITS),
-    (True, True): update(MESSAGES).where(_THIS, _NOT_OLDER, _WAITS),
-}
-
-
-async def _write(connection: AsyncConnection, notes: Notes, works: Sequence[Work]) -> None:
+async def _write(connection: AsyncConnection, notes: Notes, works: Works) -> None:
     for (has_fence, while_unfinished, _), rows in _alike(notes).items():
-        await connection.execute(_WRITES[has_fence, while_unfinished], rows)
-    for work in works:
-        await work(connection)
+        await write_rows(connection, rows, has_fence=has_fence, while_unfinished=while_unfinished)
+    values: dict[Work, dict[MessageId, Any]] = {}
+    for (work, message_id), value in works.items():
+        values.setdefault(work, {})[message_id] = value
+    for work, by_message in values.items():
+        await work(connection, by_message)
 
 
 def _alike(notes: Notes) -> dict[Kind, list[dict[str, Any]]]:
@@ -202,9 +198,9 @@ def _alike(notes: Notes) -> dict[Kind, list[dict[str, Any]]]:
             fences.setdefault(guard.message_id, set()).add(guard.fence)
     kinds: dict[Kind, list[dict[str, Any]]] = {}
     for guard in guards:
-        values = {"this_id": guard.message_id, **notes[guard]}
+        values = {THIS_ID: guard.message_id, **notes[guard]}
         if guard.fence is not None:
-            values["this_fence"] = guard.fence
+            values[THIS_FENCE] = guard.fence
         is_one = len(fences.get(guard.message_id, ())) <= 1
         names = tuple(sorted(values)) if is_one else (*sorted(values), str(guard))
         kind = (guard.fence is not None, guard.while_unfinished, names)

@@ -41,7 +41,7 @@ class Store:
         self._writer = writer
         self._timeout = timeout
         # SQLite has one writer; queueing here is fair, its own busy waiting is not.
-        self._turn = asyncio.Lock() if reader is not writer else None
+        self._turn = asyncio.Lock() if writer.dialect.name == "sqlite" else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -51,7 +51,7 @@ class Store:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """
-        A connection for one consistent look.
+        A connection to look with: on SQLite all of the block sees one moment, elsewhere each statement.
 
         Raises:
             StoreUnavailable: the database is away, or took longer than the time-out.

@@ -3,7 +3,6 @@
 import sqlite3
 from pathlib import Path
 
-from alembic.util import CommandError
 from sqlalchemy import URL
 
 #: SQLite's primary result codes.
@@ -16,10 +15,14 @@ _SQLITE = {
     sqlite3.SQLITE_IOERR: "读写出错:请检查磁盘。",
     sqlite3.SQLITE_BUSY: "正被别的程序占用。请等它结束(例如备份),再试一次。",
 }
+#: MySQL's number of a database that does not exist.
+UNKNOWN_DATABASE = 1049
+#: Alembic's own error. It is not imported: whoever gets one has loaded it.
+ALEMBIC_ERROR = "CommandError"
 _NEWER = "Can't locate revision"
 
 
-class ForeignTable(CommandError):
+class ForeignTable(Exception):
     """A table of one of our names is somebody else's; the text is for the operator, in Chinese."""
 
     def __init__(self, name: str) -> None:
@@ -34,7 +37,7 @@ def explain(error: Exception, url: URL) -> str:
     original = getattr(error, "orig", None) or error
     if isinstance(error, ForeignTable):
         return str(error)
-    if isinstance(error, CommandError):
+    if type(error).__name__ == ALEMBIC_ERROR:
         return _explain_alembic(str(error))
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", 0) & 0xFF

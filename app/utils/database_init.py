@@ -6,7 +6,6 @@ and by the embedded default itself at start. Safe to run twice, and by two proce
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,45 +16,20 @@ if __name__ == "__main__":
 import pymysql
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, create_engine
 
-from app.utils.database_faults import explain
+from app.utils.database_faults import UNKNOWN_DATABASE, explain
 from app.utils.db import make_parent_folder, sync_url
-
-UNKNOWN_DATABASE = 1049
+from app.utils.revisions import pending_revisions
 
 
 def alembic_config(url: str) -> Config:
     """Alembic's configuration for one database; the URL is passed beside the ini options, which
     would read ``%`` in passwords as their own."""
-    config = _scripts_config()
-    config.attributes["url"] = sync_url(url)
-    return config
-
-
-def _scripts_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    config.attributes["url"] = sync_url(url)
     return config
-
-
-def known_revisions() -> tuple[str, ...]:
-    """All revisions of this program's schema, oldest first."""
-    script = ScriptDirectory.from_config(_scripts_config())
-    return tuple(revision.revision for revision in script.walk_revisions())[::-1]
-
-
-def revisions_after(current: str | None, known: Sequence[str]) -> list[str]:
-    """
-    Those of *known* that a database at *current* lacks, oldest first (pure).
-
-    A revision that is not known is that of a newer program, which an older one can work beside.
-    """
-    if current is None:
-        return list(known)
-    return list(known[known.index(current) + 1 :]) if current in known else []
 
 
 def create_database(url: URL) -> bool:
@@ -87,17 +61,6 @@ def create_database(url: URL) -> bool:
 def migrate(url: str) -> None:
     """Bring the schema to the newest revision."""
     command.upgrade(alembic_config(url), "head")
-
-
-def pending_revisions(url: str) -> list[str]:
-    """Revisions that the database lacks, oldest first; empty: up to date, or newer."""
-    engine = create_engine(sync_url(url))
-    try:
-        with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
-    return revisions_after(current, known_revisions())
 
 
 def main() -> int:

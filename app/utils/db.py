@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from sqlalchemy import URL, event, make_url
@@ -15,10 +15,13 @@ SQLITE_DRIVERS = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
 SQLITE_READERS = 4
 #: Seconds to wait for somebody else who writes the file, e.g. a backup; shorter than a callback may take.
 SQLITE_BUSY_SECONDS = 1.5
-MYSQL_CONNECTIONS = 16
+#: Kept open, and as many again when there is much to do.
+MYSQL_READERS = 8
+MYSQL_WRITERS = 12
 #: A connection that was used so lately is not asked whether it still works.
 TRUSTED_SECONDS = 1.0
 _USED_AT = "used_at"
+MysqlIsolation = Literal["AUTOCOMMIT", "READ COMMITTED"]
 
 
 def async_url(url: str) -> URL:
@@ -61,11 +64,14 @@ def _dumps(value: Any) -> str:
 
 
 def make_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """Engines for reading and for writing; one and the same on MySQL."""
+    """Engines for reading and for writing."""
     parsed = async_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = _mysql_engine(parsed)
-        return engine, engine
+        return (
+            # No transaction around a look: its end would be one more round trip.
+            _mysql_engine(parsed, "AUTOCOMMIT", connections=MYSQL_READERS),
+            _mysql_engine(parsed, "READ COMMITTED", connections=MYSQL_WRITERS),
+        )
     make_parent_folder(parsed)
     return (
         _sqlite_engine(parsed, begin="BEGIN", connections=SQLITE_READERS),
@@ -73,17 +79,18 @@ def make_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     )
 
 
-def _mysql_engine(url: URL) -> AsyncEngine:
+def _mysql_engine(url: URL, isolation: MysqlIsolation, *, connections: int) -> AsyncEngine:
     query = {"charset": "utf8mb4", "connect_timeout": "5", **url.query}
     engine = create_async_engine(
         url.set(query=query),
-        pool_size=MYSQL_CONNECTIONS,
-        max_overflow=MYSQL_CONNECTIONS,
+        pool_size=connections,
+        max_overflow=connections,
         pool_timeout=5,
         # Every transaction of ours ends itself; a connection that broke off is not kept.
         pool_reset_on_return=None,
         pool_recycle=1800,
-        isolation_level="READ COMMITTED",
+        isolation_level=isolation,
+        skip_autocommit_rollback=True,
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
         hide_parameters=True,
@@ -97,6 +104,8 @@ def _mysql_engine(url: URL) -> AsyncEngine:
             "SET time_zone='+00:00', innodb_lock_wait_timeout=5,"
             " sql_mode=CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
         )
+        # Also where each statement is a transaction of its own: checks ask what is in force.
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         cursor.close()
 
     _ping_idle(engine)

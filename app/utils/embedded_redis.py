@@ -10,7 +10,8 @@ from fakeredis import FakeAsyncRedis, FakeAsyncRedisConnection, FakeServer
 from redis.asyncio import Redis
 from redis.exceptions import ExecAbortError, NoScriptError, RedisError, ResponseError
 
-EMBEDDED_SCHEME: Final = "embedded"
+from app.utils.redis_client import EMBEDDED_SCHEME
+
 READ_SIZE: Final = 65_536
 #: The engine parses replies into these and drops the word that says which one it is.
 ERROR_WORDS: Final[dict[type[Exception], str]] = {

@@ -11,10 +11,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.utils.embedded_redis import EMBEDDED_SCHEME, EmbeddedRedis
-
-__all__ = ["EmbeddedRedis", "close_redis", "make_redis", "open_redis"]
-
+EMBEDDED_SCHEME: Final = "embedded"
 SERVER_SCHEMES: Final = ("redis", "rediss", "unix")
 SENTINEL_SCHEME: Final = "redis+sentinel"
 SENTINEL_PORT: Final = 26379
@@ -130,6 +127,8 @@ async def open_redis(url: str) -> AsyncIterator[Redis]:
         OSError: the port of ``embedded://host:port`` is taken.
     """
     if urlsplit(url).scheme == EMBEDDED_SCHEME:
+        from app.utils.embedded_redis import EmbeddedRedis  # noqa: PLC0415 - loads an engine
+
         async with EmbeddedRedis(url) as embedded:
             redis = embedded.client()
             try:

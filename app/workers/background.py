@@ -23,6 +23,7 @@ from app.services.turns import Turns
 from app.utils.loops import cancelled, stopped_within
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
+from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
@@ -144,6 +145,8 @@ class Background:
             rng=runtime.rng,
         )
         self._run(self._sending, "contacts", keeper.run(self._stop_sending))
+        finishing = FinishKeeper(runtime.outbox)
+        self._run(self._sending, "finishing", finishing.run(self._stop_sending))
 
     def _run(
         self, group: list[asyncio.Task[None]], name: str, loop: Coroutine[Any, Any, None]
@@ -245,6 +248,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         turns=turns,
         desks=desks,
         outbox=runtime.outbox,
+        journal=runtime.journal,
         stages=runtime.stages,
         watch=watch,
         segmenter=Segmenter(settings.reply.max_length),

@@ -37,6 +37,8 @@ from app.workers.settling import Settling
 
 IDLE_SECONDS = 2.0
 STORE_PAUSE_SECONDS = 1.0
+#: While there is something to send, new answers are looked for so often.
+RELOAD_SECONDS = 0.1
 #: A sender that owes nothing for so long gives its lease back.
 KEEP_SECONDS = 60.0
 
@@ -146,11 +148,17 @@ class AccountSender:
             else:
                 await self._send(lane, pacer)
             await self._breaker.follow(self._availability.rest)
-            loaded_for = self._clock.monotonic() - self._debts.loaded_at
-            if self._bell.is_set() or loaded_for >= IDLE_SECONDS:
+            if self._is_load_due():
                 await self._load()
         if stop.is_set() and self._lease.is_held:
             await self._send_last(pacer)
+
+    def _is_load_due(self) -> bool:
+        """At once where nothing could be sent else; else some new answers are read together."""
+        now = self._clock.monotonic()
+        may_wait = RELOAD_SECONDS if self._lanes.next(now) is not None else 0.0
+        least = may_wait if self._bell.is_set() else IDLE_SECONDS
+        return now - self._debts.loaded_at >= least
 
     async def _send_last(self, pacer: Pacer) -> None:
         """Send what need not wait for anything but its turn; the rest is the next process's."""

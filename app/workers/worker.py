@@ -11,6 +11,7 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import Claim, Turn
+from app.services.conversations import Journal
 from app.services.errors import LeaseLost, QueueUnavailable, StaleFence
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
@@ -75,6 +76,7 @@ class Worker:
         turns: Turns,
         desks: Desks,
         outbox: Outbox,
+        journal: Journal,
         stages: Stages,
         watch: PeerWatch,
         segmenter: Segmenter,
@@ -86,6 +88,7 @@ class Worker:
         self._queue = queue
         self._turns = turns
         self._desks = desks
+        self._journal = journal
         self._outbox = outbox
         self._stages = stages
         self._watch = watch
@@ -252,7 +255,7 @@ class Worker:
     async def _ask(self, claim: Claim, turn: Turn, admission: Admission, desk: Desk) -> None:
         self._settling.begin(claim)
         self._stages.note_owner(turn.message_id, fence=turn.fence)
-        self._stages.defer(lambda connection: self._outbox.open_turn(connection, turn))
+        self._stages.gather(self._journal.open_turns, turn.message_id, turn)
         try:
             if self._settings.dies_with_queue:
                 # Within the next fifth of a second it may be dead already.

@@ -23,6 +23,7 @@ HASTE = (
     "app.workers.undecided:ECHO_SECONDS=2",
     "app.workers.index_keeper:SWEEP_SECONDS=1",
     "app.workers.index_keeper:TASK_LEASE_SECONDS=2",
+    "app.workers.finish_keeper:LOOK_SECONDS=1",
     "app.workers.send_policy:THROTTLED_PAUSE=0.5",
     "app.workers.send_policy:OFFLINE_PAUSE=0.5",
 )

@@ -15,7 +15,8 @@ import pytest
 from app.services.errors import QueueUnavailable
 from app.services.queue.protocol import Enqueued, Entry
 from app.services.queue.redis_queue import RedisQueue
-from app.utils.redis_client import EmbeddedRedis, close_redis, make_redis, open_redis
+from app.utils.embedded_redis import EmbeddedRedis
+from app.utils.redis_client import close_redis, make_redis, open_redis
 from bench.chaos.proxy import Link
 from tests.contracts.queue_steps import ANN, BEN, entry, put, take, take_one
 from tests.fixtures.ports import free_port

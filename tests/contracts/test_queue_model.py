@@ -21,7 +21,8 @@ from typing_extensions import override
 
 from app.models.flow import Claim, MessageId, WcId
 from app.services.queue.protocol import Enqueued
-from app.utils.redis_client import EmbeddedRedis, make_redis
+from app.utils.embedded_redis import EmbeddedRedis
+from app.utils.redis_client import make_redis
 from tests.contracts.queue_steps import BOT, Hands, entry, put, take
 from tests.fixtures.redis import RedisEngine, open_queue
 

@@ -17,8 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from typing_extensions import override
 
-from app.utils.embedded_redis import encode_reply, parse_embedded_url
-from app.utils.redis_client import EmbeddedRedis, close_redis, make_redis, open_redis
+from app.utils.embedded_redis import EmbeddedRedis, encode_reply, parse_embedded_url
+from app.utils.redis_client import close_redis, make_redis, open_redis
 from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer, missing_reason
 

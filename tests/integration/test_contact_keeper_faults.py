@@ -19,7 +19,8 @@ from app.services.ecloud.cards import CardKind, ContactCard, MemberCard
 from app.services.errors import StoreUnavailable
 from app.services.queue.leases import Leases
 from app.services.store import Store
-from app.utils.redis_client import EmbeddedRedis, close_redis
+from app.utils.embedded_redis import EmbeddedRedis
+from app.utils.redis_client import close_redis
 from app.workers.contact_keeper import LONGEST_REST, ContactKeeper
 from tests.fixtures.callbacks import BOT, USER, W_ID, make_origin
 from tests.fixtures.callbacks import GROUP as ROOM

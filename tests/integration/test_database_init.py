@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from app.models.tables import Base
-from app.utils.database_init import create_database, migrate, pending_revisions
+from app.utils.database_init import create_database, migrate
 from app.utils.db import sync_url
+from app.utils.revisions import known_revisions, pending_revisions
 from tests.fixtures.mariadb import DatabaseServer, unused_database_name
 from tests.fixtures.ports import free_port
 
@@ -199,7 +200,7 @@ def test_the_embedded_start_migrates_by_the_same_functions(tmp_path: Path) -> No
     """No database, then an up-to-date one."""
     url = f"sqlite:///{tmp_path}/data/bridge.db"
     assert not create_database(sync_url(url))
-    assert pending_revisions(url) == ["0001", "0002"]
+    assert pending_revisions(url) == list(known_revisions())
 
     migrate(url)
 

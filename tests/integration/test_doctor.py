@@ -11,7 +11,7 @@ from redis import Redis as SyncRedis
 from typer.testing import CliRunner, Result
 
 from app import cli
-from app.utils.database_init import known_revisions
+from app.utils.revisions import known_revisions
 from simulators.ecloud import AUTHORIZATION
 from tests.fixtures.mariadb import DatabaseServer
 from tests.fixtures.ports import free_port

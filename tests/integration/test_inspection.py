@@ -9,7 +9,7 @@ from app.services.checks import inspection as inspection_module
 from app.services.checks.inspection import Inspection
 from app.services.errors import QueueUnavailable
 from app.services.findings import Look, broken, risk
-from app.utils.database_init import known_revisions
+from app.utils.revisions import known_revisions
 from tests.fixtures.stores import SwitchedStore
 
 EVICTS = risk("redis_evicts", "会淘汰", refuses=True)

@@ -25,7 +25,7 @@ from app.services.outbox_table import Sent
 from app.services.store import Store
 from app.utils.db import make_engines
 from tests.fixtures.callbacks import BOT, GROUP, USER, make_question, make_turn
-from tests.fixtures.stores import StoreFactory, keep, make_outbox, rows_of
+from tests.fixtures.stores import StoreFactory, keep, make_outbox, open_turn, rows_of
 
 #: 23:59:59 in Shanghai.
 BEFORE_MIDNIGHT = datetime(2026, 1, 1, 15, 59, 59, 999999, tzinfo=UTC)
@@ -41,7 +41,7 @@ def outbox(store: Store) -> Outbox:
 async def asked(store: Store, outbox: Outbox, question: str, at: datetime) -> Turn:
     """A question whose turn is open."""
     turn = make_turn(await keep(store, make_question(question), received_at=at), question=question)
-    await store.transact(lambda connection: outbox.open_turn(connection, turn))
+    await store.transact(lambda connection: open_turn(connection, turn))
     return turn
 
 
@@ -125,7 +125,7 @@ async def test_a_row_is_processed_only_when_every_turn_of_it_is(
         await keep(store, make_question("二"), received_at=BEFORE_MIDNIGHT), question="二"
     )
     await outbox.plan_part(second, [Segment(seq=0, content="部分")], answer("c-1"))
-    await store.transact(lambda connection: outbox.open_turn(connection, second))
+    await store.transact(lambda connection: open_turn(connection, second))
     [row] = await rows_of(store, Conversation)
     assert flags(row) == (False, False)
 
@@ -158,7 +158,7 @@ async def test_a_turn_is_in_one_row_after_its_conversation_was_lost(
     """Dify forgot the first conversation, the answer came in another: the turn moved on."""
     turn = await asked(store, outbox, "一", BEFORE_MIDNIGHT)
     await outbox.plan_part(turn, [Segment(seq=0, content="部分")], answer("c-old"))
-    await store.transact(lambda connection: outbox.open_turn(connection, turn))
+    await store.transact(lambda connection: open_turn(connection, turn))
     [row] = await rows_of(store, Conversation)
     assert row.conversation_id == "c-old"
 
@@ -175,7 +175,7 @@ async def test_an_answer_that_was_faster_than_the_opening_is_not_opened_again(
     turn = make_turn(await keep(store, make_question()))
     await outbox.plan(turn, [], answer("c-1"))
 
-    await store.transact(lambda connection: outbox.open_turn(connection, turn))
+    await store.transact(lambda connection: open_turn(connection, turn))
 
     [row] = await rows_of(store, Conversation)
     assert (row.conversation_id, row.content[0]["answer"]) == ("c-1", "答")
@@ -185,7 +185,7 @@ async def test_opening_twice_is_opening_once(store: Store, outbox: Outbox) -> No
     """Each try of a message opens its turn."""
     turn = await asked(store, outbox, "一", BEFORE_MIDNIGHT)
 
-    await store.transact(lambda connection: outbox.open_turn(connection, turn))
+    await store.transact(lambda connection: open_turn(connection, turn))
 
     [row] = await rows_of(store, Conversation)
     assert len(row.content) == 1
@@ -242,7 +242,7 @@ async def test_flags_are_right_when_two_transactions_meet(store_factory: StoreFa
     await outbox.plan(first, [Segment(seq=0, content="答")], answer("c-1"))
     second = make_turn(await keep(store, make_question("二"), received_at=BEFORE_MIDNIGHT))
     await outbox.plan_part(second, [], answer("c-1"))
-    await store.transact(lambda connection: outbox.open_turn(connection, second))
+    await store.transact(lambda connection: open_turn(connection, second))
 
     planning = asyncio.create_task(make_outbox(held).plan(second, [], answer("c-1")))
     await held.is_held.wait()
@@ -342,7 +342,7 @@ async def take_step(
         if what != "bury":
             expected.conversation = conversation
     elif what == "open":
-        await store.transact(lambda connection: outbox.open_turn(connection, turn))
+        await store.transact(lambda connection: open_turn(connection, turn))
     elif what in ("send", "fail", "unknown"):
         open_ones = await outbox.open_segments(BOT, limit=99)
         segment = next((one for one in open_ones if one.message_id == turn.message_id), None)

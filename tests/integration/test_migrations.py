@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -32,8 +33,9 @@ from app.models.base import exact
 from app.models.tables import Base
 from app.services.stages import utc_now
 from app.utils.database_faults import ForeignTable
-from app.utils.database_init import alembic_config, migrate, pending_revisions
+from app.utils.database_init import alembic_config, migrate
 from app.utils.db import sync_url
+from app.utils.revisions import VERSIONS, known_revisions, pending_revisions
 
 #: MySQL 8, InnoDB, DYNAMIC rows.
 LONGEST_KEY = 3072
@@ -280,3 +282,12 @@ def test_every_table_is_made_for_four_byte_text() -> None:
         assert options["engine"] == "InnoDB", table.name
         assert options["charset"] == "utf8mb4", table.name
         assert options["row_format"] == "DYNAMIC", table.name
+
+
+def test_the_chain_that_a_start_reads_is_alembics_own() -> None:
+    """A start compares without Alembic; a revision that it misread would never be applied."""
+    script = ScriptDirectory.from_config(alembic_config("sqlite://"))
+    chain = [revision.revision for revision in script.walk_revisions()]
+
+    assert list(known_revisions()) == chain[::-1]
+    assert len(chain) == len(list(VERSIONS.glob("*.py")))

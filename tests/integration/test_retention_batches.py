@@ -18,8 +18,9 @@ from app.services.queue.leases import Leases
 from app.services.stages import utc_now
 from app.services.store import Store
 from app.utils.clock import SystemClock
+from app.utils.embedded_redis import EmbeddedRedis
 from app.utils.ids import IdMaker
-from app.utils.redis_client import EmbeddedRedis, close_redis
+from app.utils.redis_client import close_redis
 from app.workers import retention as retention_module
 from app.workers.retention import Ages, Retention
 from app.workers.retention_rules import make_rules

@@ -161,7 +161,7 @@ async def test_works_keep_their_order_over_a_failure(
     seen: list[str] = []
 
     def append(mark: str) -> None:
-        async def work(connection: AsyncConnection) -> None:
+        async def work(connection: AsyncConnection, _: Any) -> None:
             seen.append(mark)
             await connection.execute(
                 update(Message)
@@ -169,7 +169,7 @@ async def test_works_keep_their_order_over_a_failure(
                 .values(detail=Message.detail.concat(mark))
             )
 
-        stages.defer(work)
+        stages.gather(work, MessageId(1))
 
     stages.note(message_id, detail="notes,")
     append("a")
@@ -195,10 +195,10 @@ async def test_a_long_outage_is_written_in_bounded_transactions(
     done: list[int] = []
 
     def later(number: int) -> None:
-        async def work(_connection: AsyncConnection) -> None:
+        async def work(_connection: AsyncConnection, _: Any) -> None:
             done.append(number)
 
-        stages.defer(work)
+        stages.gather(work, MessageId(1))
 
     for number, id_ in enumerate(ids):
         stages.note(id_, attempts=number)
@@ -216,12 +216,12 @@ async def test_a_fact_the_database_refuses_does_not_take_others_with_it(
 ) -> None:
     """It is told in the log; what else was noted is written."""
 
-    async def refused(_connection: AsyncConnection) -> None:
+    async def refused(_connection: AsyncConnection, _: Any) -> None:
         raise DataError("", {}, ValueError("too long"))
 
     other = await keep(store, make_question())
     stages.note(message_id, attempts=1)
-    stages.defer(refused)
+    stages.gather(refused, MessageId(1))
     stages.note(other, attempts=1)
 
     await stages.flush()
@@ -253,12 +253,12 @@ async def test_a_write_that_is_under_way_is_waited_for(
     """The periodic flush has taken the note already: that it is taken is not that it is written."""
     is_under_way, may_end = asyncio.Event(), asyncio.Event()
 
-    async def slow(_connection: AsyncConnection) -> None:
+    async def slow(_connection: AsyncConnection, _: Any) -> None:
         is_under_way.set()
         await may_end.wait()
 
     stages.note(message_id, attempts=1)
-    stages.defer(slow)
+    stages.gather(slow, MessageId(1))
     periodic = asyncio.create_task(stages.flush())
     await is_under_way.wait()
     waiting = asyncio.create_task(stages.flush_together())
@@ -340,19 +340,19 @@ async def test_the_loop_writes_by_itself_and_once_more_at_its_end(
     assert (await row(store, message_id)).attempts == 2
 
 
-async def test_a_fault_in_one_deferred_work_does_not_end_the_loop(store: Store) -> None:
+async def test_a_fault_in_one_gathered_work_does_not_end_the_loop(store: Store) -> None:
     """The others are written, the faulty one is dropped and told."""
     written = []
     stages = Stages(store)
 
-    async def faulty(_: object) -> None:
+    async def faulty(*_: object) -> None:
         raise AttributeError("made by hand")
 
-    async def sound(_: object) -> None:
+    async def sound(*_: object) -> None:
         written.append("sound")
 
-    stages.defer(faulty)
-    stages.defer(sound)
+    stages.gather(faulty, MessageId(1))
+    stages.gather(sound, MessageId(1))
 
     await stages.flush()
 

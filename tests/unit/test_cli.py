@@ -27,8 +27,9 @@ from app.commands.settings import TABLE_BEGIN, TABLE_END, mask_value, settings_t
 from app.models.flow import MessageId, WcId
 from app.services.queue.protocol import Entry
 from app.services.queue.redis_queue import RedisQueue
+from app.utils.embedded_redis import EmbeddedRedis
 from app.utils.ids import IdMaker
-from app.utils.redis_client import EmbeddedRedis, close_redis
+from app.utils.redis_client import close_redis
 from app.version import VERSION
 from simulators.ecloud import AUTHORIZATION, EcloudSimulator
 from tests.fixtures.ports import free_port

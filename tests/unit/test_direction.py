@@ -1,6 +1,8 @@
 """The direction of imports where import-linter cannot look: modules that are no packages."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ def test_a_file_at_the_top_imports_of_ours_only_what_it_may(file: str, allowed: 
     """``main -> app -> config -> settings``, and apart from them ``start -> launch``."""
     assert {"app", "bench", "launch", "settings", "simulators", "tests"} <= OURS
     assert imported(ROOT / file) & OURS <= allowed
+
+
+def test_a_process_on_servers_loads_nothing_that_it_has_no_use_for() -> None:
+    """Alembic, the engine of the embedded Redis and the templates are 16 MB of it."""
+    program = "import main, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    loaded = set(found.stdout.split())
+    assert "sqlalchemy" in loaded
+    assert not loaded & {"alembic", "mako", "fakeredis", "jinja2", "pymysql", "rich"}
 
 
 def test_every_package_of_ours_has_a_place_in_the_directions() -> None:

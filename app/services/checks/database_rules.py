@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from app.services.checks.database_facts import REVISIONS, DatabaseFacts
 from app.services.findings import Finding, Look, broken, risk
-from app.utils.database_init import revisions_after
+from app.utils.revisions import revisions_after
 
 OLDEST: Final = {"mysql": (8, 0), "mariadb": (10, 5)}
 OLDEST_WORDS: Final = "MySQL 8.0 或 MariaDB 10.5"

@@ -63,7 +63,13 @@ def no_fence() -> None:
         return renew
 
     exchange(RedisQueue, "heartbeat", make_deaf)
+
+    async def lock_row(connection: Any, turn: Any) -> Any:
+        this_row = MESSAGES.select().where(MESSAGES.c.id == turn.message_id).with_for_update()
+        return (await connection.execute(this_row)).one()
+
     exchange(outbox, "take_row", lambda _: take_row)
+    exchange(outbox, "lock_row", lambda _: lock_row)
     exchange(outbox, "insert_segments", make_insert)
 
 
