@@ -204,7 +204,7 @@ class DifySettings(Section):
         seen = {DEFAULT_APP}
         for app in apps:
             if app.name in seen:
-                raise PydanticCustomError("needed", "应用名 {name} 重复或保留", {"name": app.name})
+                raise PydanticCustomError("needed", "应用名 {key} 重复或保留", {"key": app.name})
             seen.add(app.name)
         return apps
 

@@ -27,6 +27,7 @@ from app.services.outbox_table import (
     cancel_unsent,
     insert_segments,
     live_seqs,
+    mark_both,
     mark_sending,
     mark_sent,
     next_seq,
@@ -231,19 +232,17 @@ class Outbox:
             be sent.
         """
 
-        async def work(connection: AsyncConnection) -> bool:
-            if sent is not None:
-                await mark_sent(connection, sent)
-            return await mark_sending(connection, segment, sender=sender)
-
-        is_open = await self._store.transact(work)
-        if sent is not None:
+        if sent is None:
+            return await mark_sending(self._store, segment, sender=sender)
+        if await mark_both(self._store, sent, segment, sender=sender):
             self._stages.gather(finish_gathered, sent.segment.message_id)
-        return is_open
+            return True
+        await self.mark_sent(sent)
+        return await mark_sending(self._store, segment, sender=sender)
 
     async def mark_sent(self, sent: Sent) -> None:
         """Record what a call gave; the message is finished a little later if it was its last segment."""
-        await self._store.transact(lambda connection: mark_sent(connection, sent))
+        await mark_sent(self._store, sent)
         self._stages.gather(finish_gathered, sent.segment.message_id)
 
     async def finish_lost(self, *, before: datetime) -> int:

@@ -1,10 +1,12 @@
-"""Statements of the outbox, built once; each function works on the caller's transaction."""
+"""Statements of the outbox, built once; where it takes a connection, a function works on the caller's
+transaction, else it is one of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +15,7 @@ from app.models.message import MESSAGES, MessageState
 from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
 from app.services.errors import StaleFence
 from app.services.stages import utc_now
+from app.services.store import Store
 from app.services.text import text_digest
 
 #: The verdict of an answer of which the group saw nothing.
@@ -79,20 +82,48 @@ _LIVE = select(_S.seq).where(
     _S.message_id == bindparam("this_id"), _S.state != SegmentState.CANCELLED
 )
 _LAST_SEQ = select(func.max(_S.seq)).where(_S.message_id == bindparam("this_id"))
+_MAY_BE_SENT = or_(_S.tries == bindparam("known_tries"), _S.sender == bindparam("this_sender"))
 #: Not if another sender marked it since it was read: two may believe for a moment to have the lease.
 _MARK_SENDING = (
     update(SEGMENTS)
-    .where(
-        _THIS_SEGMENT,
-        _S.state.in_(OPEN_STATES),
-        or_(_S.tries == bindparam("known_tries"), _S.sender == bindparam("this_sender")),
-    )
+    .where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES), _MAY_BE_SENT)
     .values(state=SegmentState.SENDING)
 )
 _MARK_SENT = (
     update(SEGMENTS)
     .where(_THIS_SEGMENT, _S.state == SegmentState.SENDING)
     .values(state=SegmentState.SENT, error="")
+)
+_IS_SENT = _S.id == bindparam("sent_id")
+_IS_NEXT = _S.id == bindparam("next_id")
+BOTH = 2
+
+
+def _either(sent: Any, following: Any) -> Any:
+    """What the row with the receipt gets, and what the other one gets (pure)."""
+    return case((_IS_SENT, sent), else_=following)
+
+
+_MARK_BOTH = (
+    update(SEGMENTS)
+    .where(
+        or_(
+            and_(_IS_SENT, _S.state == SegmentState.SENDING),
+            and_(_IS_NEXT, _S.state.in_(OPEN_STATES), _MAY_BE_SENT),
+        )
+    )
+    # MySQL goes by the values that it has set already: the choice looks at the id alone.
+    .values(
+        state=_either(SegmentState.SENT.value, SegmentState.SENDING.value),
+        error=_either("", _S.error),
+        msg_id=_either(bindparam("msg", type_=_S.msg_id.type), _S.msg_id),
+        new_msg_id=_either(bindparam("new_msg", type_=_S.new_msg_id.type), _S.new_msg_id),
+        created_time=_either(bindparam("created", type_=_S.created_time.type), _S.created_time),
+        sent_at=_either(bindparam("at", type_=_S.sent_at.type), _S.sent_at),
+        sender=_either(_S.sender, bindparam("this_sender", type_=_S.sender.type)),
+        sending_at=_either(_S.sending_at, bindparam("now", type_=_S.sending_at.type)),
+        tries=_either(_S.tries, bindparam("known_tries", type_=_S.tries.type) + 1),
+    )
 )
 _SETTLE = update(SEGMENTS).where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES))
 _IS_SEEN = select(
@@ -173,7 +204,7 @@ async def cancel_unsent(connection: AsyncConnection, message_id: MessageId, void
     await connection.execute(_CANCEL, this)
 
 
-async def mark_sending(connection: AsyncConnection, segment: Planned, *, sender: str) -> bool:
+async def mark_sending(store: Store, segment: Planned, *, sender: str) -> bool:
     """
     The call goes out now; may be repeated: it is one call.
 
@@ -182,12 +213,11 @@ async def mark_sending(connection: AsyncConnection, segment: Planned, *, sender:
     """
     known = {"this_id": segment.id, "known_tries": segment.tries, "this_sender": sender}
     values = {"sender": sender, "sending_at": utc_now(), "tries": segment.tries + 1}
-    result = await connection.execute(_MARK_SENDING, {**known, **values})
-    return result.rowcount == 1
+    return await store.change(_MARK_SENDING, {**known, **values}) == 1
 
 
-async def mark_sent(connection: AsyncConnection, sent: Sent) -> None:
-    """Write a receipt; a message of which this was the last segment is finished later."""
+async def mark_sent(store: Store, sent: Sent) -> None:
+    """Write a receipt; may be repeated."""
     values = {
         "this_id": sent.segment.id,
         "sent_at": sent.at,
@@ -195,7 +225,28 @@ async def mark_sent(connection: AsyncConnection, sent: Sent) -> None:
         "new_msg_id": sent.receipt.new_msg_id,
         "created_time": sent.receipt.created_at,
     }
-    await connection.execute(_MARK_SENT, values)
+    await store.change(_MARK_SENT, values)
+
+
+async def mark_both(store: Store, sent: Sent, segment: Planned, *, sender: str) -> bool:
+    """
+    ``mark_sent`` and ``mark_sending`` by one statement, which is one commit.
+
+    Returns:
+        False: one of them, or both, was not to be written; each is to be repeated by itself.
+    """
+    values = {
+        "sent_id": sent.segment.id,
+        "at": sent.at,
+        "msg": sent.receipt.msg_id,
+        "new_msg": sent.receipt.new_msg_id,
+        "created": sent.receipt.created_at,
+        "next_id": segment.id,
+        "known_tries": segment.tries,
+        "this_sender": sender,
+        "now": utc_now(),
+    }
+    return await store.change(_MARK_BOTH, values) == BOTH
 
 
 async def settle(

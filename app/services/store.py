@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Insert, literal_column, text
+from sqlalchemy import ColumnElement, Insert, Update, literal_column, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -86,6 +86,28 @@ class Store:
             try:
                 async with self.write() as connection:
                     return await work(connection)
+            except Conflict:
+                if not left:
+                    raise
+                await asyncio.sleep(0.01)
+        raise AssertionError("unreachable")
+
+    async def change(self, statement: Update, values: Mapping[str, Any]) -> int:
+        """
+        One statement that is a transaction of its own; again when the database broke a deadlock.
+
+        Returns:
+            How many rows it met.
+
+        Raises:
+            StoreUnavailable: it is unknown whether it was carried out.
+        """
+        for left in reversed(range(CONFLICT_TRIES)):
+            try:
+                # Where a look has no transaction, a change is over with its answer.
+                context = self.write if self.is_sqlite else self.read
+                async with context() as connection:
+                    return (await connection.execute(statement, values)).rowcount
             except Conflict:
                 if not left:
                     raise

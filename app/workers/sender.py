@@ -39,6 +39,9 @@ IDLE_SECONDS = 2.0
 STORE_PAUSE_SECONDS = 1.0
 #: While there is something to send, new answers are looked for so often.
 RELOAD_SECONDS = 0.1
+#: So long what Redis said of the lease is good for the next call. A segment that another sender
+#: marked meanwhile is not sent in any case: SQL decides that.
+CONFIRMED_SECONDS = 0.2
 #: A sender that owes nothing for so long gives its lease back.
 KEEP_SECONDS = 60.0
 
@@ -207,7 +210,7 @@ class AccountSender:
         While Redis is away nobody can take it, and our own clock decides.
         """
         try:
-            return await self._lease.hold()
+            return await self._lease.confirm(within=CONFIRMED_SECONDS)
         except QueueUnavailable:
             return self._lease.is_held
 

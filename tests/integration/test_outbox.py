@@ -321,6 +321,35 @@ async def test_a_receipt_is_committed_with_the_mark_of_the_next_call(
     assert [one.seq for one in await outbox.open_segments(BOT, limit=9)] == [1]
 
 
+@pytest.mark.parametrize("trouble", ["cancelled", "another sender's", "receipt is known"])
+async def test_of_a_receipt_and_a_mark_each_is_written_where_the_other_must_not_be(
+    store: Store, outbox: Outbox, trouble: str
+) -> None:
+    """One statement writes both; where it cannot, what may be written is."""
+    turn = make_turn(await keep(store, make_question()))
+    await outbox.plan(turn, [Segment(seq=0, content="一"), Segment(seq=1, content="二")], ANSWER)
+    first, second = await outbox.open_segments(BOT, limit=10)
+    assert await outbox.mark_sending(first, sender="s-1", sent=None)
+    sent = Sent(segment=first, receipt=SentMessage(msg_id="7"), at=datetime.now(UTC))
+    if trouble == "cancelled":
+        await outbox.give_up(second, SegmentState.FAILED, error="x")
+    elif trouble == "another sender's":
+        assert await outbox.mark_sending(second, sender="s-2", sent=None)
+    else:
+        await outbox.mark_sent(sent)
+
+    is_open = await outbox.mark_sending(second, sender="s-1", sent=sent)
+
+    rows = await rows_of(store, SegmentRow)
+    assert is_open is (trouble == "receipt is known")
+    assert (rows[0].state, rows[0].msg_id, rows[0].tries) == ("sent", "7", 1)
+    assert (rows[1].state, rows[1].sender, rows[1].tries) == {
+        "cancelled": ("failed", "", 0),
+        "another sender's": ("sending", "s-2", 1),
+        "receipt is known": ("sending", "s-1", 1),
+    }[trouble]
+
+
 async def test_a_mark_that_is_repeated_counts_one_call(
     store: Store, outbox: Outbox, turn: Turn
 ) -> None:
