@@ -58,7 +58,7 @@ def groups_app(
     app: Annotated[str, typer.Argument(metavar="应用", help="dify.apps 里的名字,或 default")],
     chosen: Annotated[list[str], typer.Argument(metavar="群...", help="群编号,可写多个")],
 ) -> None:
-    """让这些群向指定的 Dify 应用提问;正在运行的服务 5 秒内生效。"""
+    """让这些群向指定的 Dify 应用提问,从下一句开始;不用重启。"""
     known = app_names(load().settings)
     if app not in known:
         fail(f"没有名为 {printable(app)} 的应用;设置里有:{'、'.join(known)}", WRONG_USE)

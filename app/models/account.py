@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 from typing_extensions import override
 
@@ -71,3 +71,6 @@ class Group(Base):
     #: Name of the Dify app that this group asks.
     dify_app: Mapped[str | None] = mapped_column(exact(64))
     first_seen_at: Mapped[datetime] = mapped_column(Moment)
+
+
+GROUPS = cast(Table, Group.__table__)

@@ -28,7 +28,7 @@ class GroupRow:
 
 
 class GroupTable:
-    """Reads and changes rows; a running bridge takes changes up within five seconds."""
+    """Reads and changes rows beside a bridge that runs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.account import Group
-from app.models.flow import DEFAULT_APP, Trigger, WcId
+from app.models.flow import Trigger, WcId
 from app.services.decide import GroupRules, compile_pattern
 from app.services.errors import StoreUnavailable
 from app.services.stages import utc_now
@@ -35,7 +35,6 @@ _RULES = (
     Group.keywords,
     Group.pattern,
     Group.mention_sender,
-    Group.dify_app,
 )
 
 
@@ -55,8 +54,6 @@ class GroupSettings:
 
     rules: GroupRules
     mention_sender: bool = True
-    #: Name of the Dify app that is asked.
-    app: str = DEFAULT_APP
 
 
 def _key_of(row: Any) -> Key:
@@ -191,7 +188,6 @@ def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
     return GroupSettings(
         rules=replace(defaults.rules, is_enabled=is_enabled),
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
-        app=_or(row.dify_app, defaults.app, str),
     )
 
 

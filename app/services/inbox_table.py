@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from loguru import logger
-from sqlalchemy import Select, and_, or_, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Select, and_, insert, or_, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import MessageId
-from app.models.message import Message
+from app.models.message import MESSAGES, Message
 from app.services.errors import StoreUnavailable
 from app.services.inbox_rows import InboxRow
 from app.services.store import Store, proposed, upsert
@@ -26,6 +26,7 @@ delivery), or None (the id itself was taken by another message: take a new one).
 """
 
 
+_INSERT = insert(MESSAGES)
 #: The row's fault, not the connection's: its neighbours may be fine.
 _ROW_ERRORS = (DBAPIError, ValueError, OverflowError)
 
@@ -99,9 +100,7 @@ class InboxTable:
         seconds = min(self._seconds, until - _now())
         if seconds <= 0:
             raise StoreUnavailable("database: too slow row by row")
-        committing = asyncio.create_task(
-            self._store.transact(lambda connection: insert_rows(connection, rows))
-        )
+        committing = asyncio.create_task(self._insert_all(rows))
         done, _ = await asyncio.wait({committing}, timeout=seconds)
         if done:
             return committing.result()
@@ -110,6 +109,14 @@ class InboxTable:
         self._given_up.add(committing)
         committing.add_done_callback(self._notice_end)
         raise StoreUnavailable(f"database: no commit within {seconds:.1f} s")
+
+    async def _insert_all(self, rows: Sequence[InboxRow]) -> Standing:
+        """At once, as nearly always everything is new; else each is looked up."""
+        try:
+            await self._store.change(_INSERT, [row.columns for row in rows])
+        except IntegrityError:
+            return await self._store.transact(lambda connection: insert_rows(connection, rows))
+        return {row.message_id: row.message_id for row in rows}
 
     def _notice_end(self, late: "asyncio.Task[Standing]") -> None:
         self._given_up.discard(late)

@@ -92,12 +92,16 @@ class Store:
                 await asyncio.sleep(0.01)
         raise AssertionError("unreachable")
 
-    async def change(self, statement: Update, values: Mapping[str, Any]) -> int:
+    async def change(
+        self, statement: Update | Insert, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> int:
         """
         One statement that is a transaction of its own; again when the database broke a deadlock.
 
+        Many new rows may be more than one statement: the first of them may be in when it raises.
+
         Returns:
-            How many rows it met.
+            How many rows an update met.
 
         Raises:
             StoreUnavailable: it is unknown whether it was carried out.

@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.models.account import GROUPS
 from app.models.contact import CONTACTS, GROUP_MEMBERS
 from app.models.conversation import SESSIONS
-from app.models.flow import Asking, Claim, MessageId, Turn, WcId
+from app.models.flow import DEFAULT_APP, Asking, Claim, MessageId, Turn, WcId
 from app.models.message import MESSAGES, UNFINISHED
 from app.models.segment import SEGMENTS
 from app.services.groups import Groups
@@ -63,32 +64,85 @@ Opening = Turn | OutOfOrder | AlreadySettled | FormerLife | UnknownEntry | Fence
 
 _M = MESSAGES.c
 _WAITS = (_M.from_user == bindparam("this_user")) & _M.state.in_(UNFINISHED)
-#: The claimed message, and the oldest one of its user that waits.
-_LOOK = select(
-    _M.id,
-    _M.state,
-    _M.fence,
-    _M.bot_wc_id,
-    _M.group_id,
-    _M.from_user,
-    _M.sender_name,
-    _M.question,
-    _M.asked_at,
-    _M.dify_app,
-    _M.dify_conversation_id,
-    _M.dify_message_id,
-    _M.dify_task_id,
-    _M.dify_run_id,
-    _M.attempts,
-    _M.crashes,
-    _M.queued_epoch,
-    _M.replayed_at,
-).where(
-    or_(
-        _M.id == bindparam("this_id"),
-        _M.id == select(func.min(_M.id)).where(_WAITS).scalar_subquery(),
+
+
+_IS_CLAIMED = _M.id == bindparam("this_id")
+_IS_OLDEST = _M.id == select(func.min(_M.id)).where(_WAITS).scalar_subquery()
+
+
+def _look(which: Any) -> Any:
+    """
+    Messages with what a turn needs beside them.
+
+    By one statement: each is a round trip that somebody waits for.
+    """
+    last_seq = (
+        select(func.max(SEGMENTS.c.seq))
+        .where(SEGMENTS.c.message_id == _M.id)
+        .correlate(MESSAGES)
+        .scalar_subquery()
     )
-)
+    app = func.coalesce(
+        select(GROUPS.c.dify_app)
+        .where(GROUPS.c.bot_wc_id == _M.bot_wc_id, GROUPS.c.group_id == _M.group_id)
+        .correlate(MESSAGES)
+        .scalar_subquery(),
+        DEFAULT_APP,
+    )
+    session = (
+        select(SESSIONS.c.conversation_id)
+        .where(
+            SESSIONS.c.app == app,
+            SESSIONS.c.bot_wc_id == _M.bot_wc_id,
+            SESSIONS.c.group_id == _M.group_id,
+            SESSIONS.c.from_user == _M.from_user,
+        )
+        .correlate(MESSAGES)
+        .scalar_subquery()
+    )
+
+    def member(column: Any) -> Any:
+        is_member = (GROUP_MEMBERS.c.group_id == _M.group_id) & (
+            GROUP_MEMBERS.c.wc_id == _M.from_user
+        )
+        return select(column).where(is_member).correlate(MESSAGES).scalar_subquery()
+
+    nick_name = (
+        select(CONTACTS.c.nick_name)
+        .where(CONTACTS.c.wc_id == _M.from_user)
+        .correlate(MESSAGES)
+        .scalar_subquery()
+    )
+    return select(
+        _M.id,
+        _M.state,
+        _M.fence,
+        _M.bot_wc_id,
+        _M.group_id,
+        _M.from_user,
+        _M.sender_name,
+        _M.question,
+        _M.asked_at,
+        _M.dify_app,
+        _M.dify_conversation_id,
+        _M.dify_message_id,
+        _M.dify_task_id,
+        _M.dify_run_id,
+        _M.attempts,
+        _M.crashes,
+        _M.queued_epoch,
+        _M.replayed_at,
+        last_seq.label("last_seq"),
+        app.label("app"),
+        session.label("conversation_id"),
+        member(GROUP_MEMBERS.c.display_name).label("name_1"),
+        member(GROUP_MEMBERS.c.nick_name).label("name_2"),
+        nick_name.label("name_3"),
+    ).where(which)
+
+
+#: The claimed message, and the oldest one of its user that waits.
+_LOOK = _look(or_(_IS_CLAIMED, _IS_OLDEST))
 _TAKEN = select(_M.dify_message_id).where(
     _M.from_user == bindparam("this_user"),
     _M.dify_message_id.in_(bindparam("these_ids", expanding=True)),
@@ -96,32 +150,6 @@ _TAKEN = select(_M.dify_message_id).where(
 #: So many messages are put right at once; the next ones when their turn comes.
 IN_ORDER_AT_ONCE = 100
 _ORDER = select(_M.id).where(_WAITS).order_by(_M.id).limit(IN_ORDER_AT_ONCE)
-
-
-def _about() -> Any:
-    """One row of what a turn needs beside its message: parts planned, conversation, names."""
-    is_ours = SEGMENTS.c.message_id == bindparam("this_id")
-    last_seq = select(func.max(SEGMENTS.c.seq)).where(is_ours)
-    session = select(SESSIONS.c.conversation_id).where(
-        SESSIONS.c.app == bindparam("this_app"),
-        SESSIONS.c.bot_wc_id == bindparam("this_bot"),
-        SESSIONS.c.group_id == bindparam("this_group"),
-        SESSIONS.c.from_user == bindparam("this_user"),
-    )
-    is_member = (GROUP_MEMBERS.c.group_id == bindparam("this_group")) & (
-        GROUP_MEMBERS.c.wc_id == bindparam("this_user")
-    )
-    nick_name = select(CONTACTS.c.nick_name).where(CONTACTS.c.wc_id == bindparam("this_user"))
-    return select(
-        last_seq.scalar_subquery().label("last_seq"),
-        session.scalar_subquery().label("conversation_id"),
-        select(GROUP_MEMBERS.c.display_name).where(is_member).scalar_subquery().label("name_1"),
-        select(GROUP_MEMBERS.c.nick_name).where(is_member).scalar_subquery().label("name_2"),
-        nick_name.scalar_subquery().label("name_3"),
-    )
-
-
-_ABOUT = _about()
 
 
 async def _waiting_ids(connection: AsyncConnection, user: WcId) -> tuple[MessageId, ...]:
@@ -162,19 +190,10 @@ class Turns:
 
     async def _turn(self, connection: AsyncConnection, row: Any, claim: Claim) -> Turn:
         bot, group, user = WcId(row.bot_wc_id), WcId(row.group_id), WcId(row.from_user)
-        settings = self._groups.settings(bot, group)
-        this = {
-            "this_id": row.id,
-            "this_app": settings.app,
-            "this_bot": bot,
-            "this_group": group,
-            "this_user": user,
-        }
-        about = (await connection.execute(_ABOUT, this)).one()
         name = ""
-        if settings.mention_sender:
+        if self._groups.settings(bot, group).mention_sender:
             # The name in the group, the nickname, what the notification said; else nobody is mentioned.
-            known = (about.name_1, about.name_2, about.name_3, row.sender_name)
+            known = (row.name_1, row.name_2, row.name_3, row.sender_name)
             name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
         return Turn(
             message_id=MessageId(row.id),
@@ -183,13 +202,13 @@ class Turns:
             group_id=group,
             user=user,
             question=row.question or "",
-            app=settings.app,
-            conversation_id=about.conversation_id or "",
+            app=row.app,
+            conversation_id=row.conversation_id or "",
             mention_name=name,
             attempts=claim.attempts,
-            asking=_asking(row, settings.app, about.conversation_id or ""),
-            begun=() if about.last_seq is None else await live_segments(connection, row.id),
-            next_seq=0 if about.last_seq is None else about.last_seq + 1,
+            asking=_asking(row),
+            begun=() if row.last_seq is None else await live_segments(connection, row.id),
+            next_seq=0 if row.last_seq is None else row.last_seq + 1,
             replayed_at=row.replayed_at,
         )
 
@@ -205,7 +224,7 @@ class Turns:
             return set(await connection.scalars(_TAKEN, this))
 
 
-def _asking(row: Any, app: str, conversation_id: str) -> Asking | None:
+def _asking(row: Any) -> Asking | None:
     """
     What a former try asked (pure); of a question without a message's id the conversation it went to.
 
@@ -214,12 +233,14 @@ def _asking(row: Any, app: str, conversation_id: str) -> Asking | None:
     if row.asked_at is None and not row.dify_message_id:
         return None
     return Asking(
-        conversation_id=row.dify_conversation_id if row.dify_message_id else conversation_id,
+        conversation_id=row.dify_conversation_id
+        if row.dify_message_id
+        else row.conversation_id or "",
         dify_message_id=row.dify_message_id,
         task_id=row.dify_task_id,
         workflow_run_id=row.dify_run_id,
         asked_at=row.asked_at,
-        is_open=row.dify_app == app,
+        is_open=row.dify_app == row.app,
     )
 
 

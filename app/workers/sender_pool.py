@@ -99,7 +99,9 @@ class SenderPool:
         """One sender under its lease, which is renewed beside it."""
         renewing = asyncio.create_task(self._renew(bot, lease), name=f"lease-{bot}")
         try:
-            await self._senders[bot].run(stop)
+            sender = self._senders[bot]
+            with self._bell.heard_here(bot, sender.ring):
+                await sender.run(stop)
         except Exception:  # noqa: BLE001 - one account's fault must not end the others
             logger.exception("sender.failed", bot=bot)
         finally:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from app import cli
 from app.models.flow import WcId
 from app.services.decide import GroupRules
+from app.services.group_table import GroupTable
 from app.services.groups import Groups, GroupSettings
 from app.services.store import Store
 
@@ -33,14 +34,18 @@ def run(monkeypatch: pytest.MonkeyPatch, store_url: str) -> Run:
     return invoke
 
 
+async def apps_of(store: Store) -> list[str | None]:
+    """What is chosen for each group, first seen first."""
+    return [row.dify_app for row in await GroupTable(store).rows()]
+
+
 @pytest.fixture(autouse=True)
-async def seen(store: Store) -> Groups:
+async def seen(store: Store) -> None:
     """Two groups that spoke."""
     groups = Groups(store, GroupSettings(rules=GroupRules()))
     groups.note(BOT, FIRST)
     groups.note(BOT, SECOND)
     await groups.save()
-    return groups
 
 
 async def test_the_list_tells_what_holds_and_what_is_the_groups_own(store: Store, run: Run) -> None:
@@ -63,33 +68,26 @@ async def test_the_list_tells_what_holds_and_what_is_the_groups_own(store: Store
     assert shown["groups"][1]["app"] == "default"
 
 
-async def test_an_app_is_chosen_for_some_groups_and_taken_back(
-    store: Store, run: Run, seen: Groups
-) -> None:
-    """A running bridge reads it with its next look at the table."""
+async def test_an_app_is_chosen_for_some_groups_and_taken_back(store: Store, run: Run) -> None:
+    """Whichever account sees them."""
     chosen = await asyncio.to_thread(run, "app", "support", FIRST, SECOND)
-    await seen.load()
-    both = [seen.settings(BOT, group).app for group in (FIRST, SECOND)]
+    both = await apps_of(store)
     back = await asyncio.to_thread(run, "app", "default", FIRST)
-    await seen.load()
 
     assert (chosen.exit_code, chosen.output.strip()) == (0, "2 个群向 support 提问")
     assert both == ["support", "support"]
     assert (back.exit_code, back.output.strip()) == (0, "1 个群向 default 提问")
-    assert [seen.settings(BOT, group).app for group in (FIRST, SECOND)] == ["default", "support"]
+    assert await apps_of(store) == [None, "support"]
 
 
-async def test_an_unknown_app_or_group_changes_nothing_and_says_why(
-    store: Store, run: Run, seen: Groups
-) -> None:
+async def test_an_unknown_app_or_group_changes_nothing_and_says_why(store: Store, run: Run) -> None:
     """A slip must not take a group from its app."""
     no_app = await asyncio.to_thread(run, "app", "supporter", FIRST)
     no_group = await asyncio.to_thread(run, "app", "support", FIRST, "3@chatroom")
-    await seen.load()
 
     assert no_app.exit_code == 2
     assert "没有名为 supporter 的应用" in no_app.output
     assert "default、support" in no_app.output
     assert no_group.exit_code == 1
     assert "3@chatroom" in no_group.output
-    assert seen.settings(BOT, FIRST).app == "default"
+    assert await apps_of(store) == [None, None]

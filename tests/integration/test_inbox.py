@@ -22,7 +22,6 @@ from app.models.flow import (
     WcId,
 )
 from app.models.message import Message
-from app.services import inbox_table as inbox_table_module
 from app.services.errors import QueueUnavailable, StoreUnavailable
 from app.services.figures import read_ledger
 from app.services.inbox import Inbox
@@ -327,19 +326,19 @@ async def test_rows_one_by_one_are_reported_at_once_and_what_takes_too_long_is_s
 ) -> None:
     """An odd row makes a slow database take each alone: what it has is accepted by it, in order."""
     parts.inbox._table._seconds = 1.5
-    original, commits = parts.store.transact, 0
+    original, commits = parts.store.change, 0
 
-    async def transact(work: Any) -> Any:
+    async def change(statement: Any, values: Any) -> Any:
         nonlocal commits
         commits += 1
         if commits == 1:
             raise ValueError("an odd row among them")
         # Each alone would be in time.
         await asyncio.sleep(0 if commits < 4 else 1)
-        return await original(work)
+        return await original(statement, values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(parts.store, "transact", transact)
+        patch.setattr(parts.store, "change", change)
         receipts = await parts.accept_all([make_question(f"{n}") for n in range(8)])
 
     assert [type(receipt) for receipt in receipts] == [Accepted] * 8
@@ -357,14 +356,14 @@ async def test_a_row_that_sql_takes_in_no_shape_sends_only_itself_to_the_spill(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its neighbours before and behind it are in SQL at once; the replay sets its file aside."""
-    original = inbox_table_module.insert_rows
+    original = InboxTable._insert_all
 
-    async def insert_rows(connection: Any, rows: Sequence[InboxRow]) -> Any:
+    async def insert_all(self: InboxTable, rows: Sequence[InboxRow]) -> Any:
         if any(row.from_user == "wxid_odd" for row in rows):
             raise ValueError("odd")
-        return await original(connection, rows)
+        return await original(self, rows)
 
-    monkeypatch.setattr(inbox_table_module, "insert_rows", insert_rows)
+    monkeypatch.setattr(InboxTable, "_insert_all", insert_all)
     odd = make_question("中", from_user="wxid_odd")
     receipts = await parts.accept_all([make_question("前"), odd, make_question("后")])
 
@@ -380,18 +379,18 @@ async def test_a_row_that_no_store_takes_does_not_fail_those_that_are_in(
 ) -> None:
     """SQL goes away in the middle and the disk refuses: only what neither has is an error."""
     parts.spill._max_bytes = 10
-    original, commits = switch.transact, 0
+    original, commits = switch.change, 0
 
-    async def transact(work: Any) -> Any:
+    async def change(statement: Any, values: Any) -> Any:
         nonlocal commits
         commits += 1
         if commits == 1:
             raise ValueError("an odd row among them")
         switch.is_away = commits > 3
-        return await original(work)
+        return await original(statement, values)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(switch, "transact", transact)
+        patch.setattr(switch, "change", change)
         answers = await asyncio.gather(
             *(parts.accept(make_question(f"{n}")) for n in range(4)), return_exceptions=True
         )

@@ -226,20 +226,21 @@ async def test_callbacks_without_sql_wait_in_the_spill_file_and_are_answered(
 ) -> None:
     """In the order of receipt, each once, though the same one came again meanwhile."""
     async with inside() as bridge:
-        original = bridge.runtime.store.transact
+        store = bridge.runtime.store
 
-        async def transact(*_: object) -> object:
+        async def refuse(*_: object) -> object:
             raise StoreUnavailable("away")
 
-        monkeypatch.setattr(bridge.runtime.store, "transact", transact)
-        first = bridge.callback("一 [[text=一]]")
-        receipts = [
-            await bridge.take(first),
-            await bridge.take(first),
-            await bridge.hear("二 [[text=二]]"),
-        ]
-        assert bridge.runtime.inbox.spilled == 3
-        monkeypatch.setattr(bridge.runtime.store, "transact", original)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "transact", refuse)
+            patch.setattr(store, "change", refuse)
+            first = bridge.callback("一 [[text=一]]")
+            receipts = [
+                await bridge.take(first),
+                await bridge.take(first),
+                await bridge.hear("二 [[text=二]]"),
+            ]
+            assert bridge.runtime.inbox.spilled == 3
         await bridge.until_settled(2)
         async with asyncio.timeout(30):
             while bridge.runtime.inbox.spilled:

@@ -95,3 +95,33 @@ async def test_a_bell_that_nobody_hears_does_not_grow_for_ever(redis_engine: Red
 
     assert await redis_engine.redis.llen(redis_engine.keys.outbox(BOT)) <= 64
     assert 0 < await redis_engine.redis.ttl(redis_engine.keys.outbox(BOT)) <= 60
+
+
+async def test_a_sender_of_this_process_hears_its_bell_without_redis(
+    redis_engine: RedisEngine,
+) -> None:
+    """Another account's, and its own once it has ended, rings in Redis."""
+    heard: list[str] = []
+    bell = OutboxBell(redis_engine.client(), namespace=redis_engine.keys.namespace)
+    with bell.heard_here(BOT, lambda: heard.append("near")):
+        await bell.ring(BOT)
+        assert await bell.listen([BOT], seconds=0.1) is None
+        await bell.ring(WcId("wxid_other"))
+        assert await bell.listen([BOT, WcId("wxid_other")], seconds=1) == "wxid_other"
+    await bell.ring(BOT)
+
+    assert await bell.listen([BOT], seconds=1) == BOT
+    assert heard == ["near"]
+
+
+async def test_a_lease_confirmed_lately_is_not_asked_for_again(redis_engine: RedisEngine) -> None:
+    """Within the bound what Redis said is good; behind it a wiped one has given it to another."""
+    first = leases(redis_engine, "a").sender(BOT, seconds=30)
+    second = leases(redis_engine, "b").sender(BOT, seconds=30)
+    assert await first.confirm(within=10)
+    await redis_engine.redis.delete(redis_engine.keys.sender(BOT))
+    assert await second.hold()
+
+    assert await first.confirm(within=10)
+    assert not await first.confirm(within=0)
+    assert not await first.confirm(within=10)

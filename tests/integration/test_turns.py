@@ -13,6 +13,7 @@ from app.models.message import Message, MessageState
 from app.models.segment import SegmentState
 from app.services.decide import GroupRules
 from app.services.errors import StoreUnavailable
+from app.services.group_table import GroupTable
 from app.services.groups import Groups, GroupSettings
 from app.services.letters import ReplayOptions
 from app.services.replay import Replay
@@ -33,14 +34,22 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STRANGER = WcId("wxid_stranger")
 
 
-def make_turns(store: Store, *, mention_sender: bool = True, app: str = "default") -> Turns:
-    settings = GroupSettings(rules=GroupRules(), mention_sender=mention_sender, app=app)
+def make_turns(store: Store, *, mention_sender: bool = True) -> Turns:
+    settings = GroupSettings(rules=GroupRules(), mention_sender=mention_sender)
     return Turns(store=store, groups=Groups(store, settings))
+
+
+async def choose_app(store: Store, app: str) -> None:
+    """The group asks this one from now on."""
+    groups = Groups(store, GroupSettings(rules=GroupRules()))
+    groups.note(BOT, GROUP)
+    await groups.save()
+    assert await GroupTable(store).choose_app([GROUP], app) == 1
 
 
 @pytest.fixture
 def turns(store: Store) -> Turns:
-    """Of the app ``default``."""
+    """Of one process."""
     return make_turns(store)
 
 
@@ -145,7 +154,8 @@ async def test_a_turn_goes_on_in_the_persons_conversation(store: Store, turns: T
 
     assert (await opened(turns, second)).conversation_id == "c-1"
     assert (await opened(turns, elsewhere, user=STRANGER)).conversation_id == ""
-    assert (await opened(make_turns(store, app="other"), second)).conversation_id == ""
+    await choose_app(store, "other")
+    assert (await opened(turns, second)).conversation_id == ""
 
 
 async def test_a_turn_knows_what_is_planned_already(store: Store, turns: Turns) -> None:
@@ -186,7 +196,8 @@ async def test_a_turn_knows_the_answer_that_a_former_worker_began(
     assert reopened.asking == Asking(
         conversation_id="c-1", dify_message_id="m-1", task_id="t-1", workflow_run_id="r-1"
     )
-    elsewhere = await opened(make_turns(store, app="other"), turn.message_id)
+    await choose_app(store, "other")
+    elsewhere = await opened(turns, turn.message_id)
     assert (elsewhere.begun, elsewhere.unheard) == (reopened.begun, None)
 
 

@@ -19,7 +19,7 @@ DEFAULTS = GroupSettings(
 def row(**values: Any) -> Any:
     """A row in which everything that is not named is NULL."""
     rules = ("is_enabled", "trigger", "prefixes", "keywords", "pattern")
-    return SimpleNamespace(**{**dict.fromkeys((*rules, "mention_sender", "dify_app")), **values})
+    return SimpleNamespace(**{**dict.fromkeys((*rules, "mention_sender")), **values})
 
 
 def test_nothing_set_means_the_defaults() -> None:
@@ -52,12 +52,6 @@ def test_a_pattern_is_compiled() -> None:
     assert settings.rules.pattern is not None
     assert settings.rules.pattern.search("多少钱一斤")
     assert not settings.rules.pattern.search("问多少钱")
-
-
-def test_an_app_can_be_chosen() -> None:
-    """For one group; a rule that cannot be read does not take it away."""
-    assert overlaid(DEFAULTS, row(dify_app="support")).app == "support"
-    assert without_trigger(DEFAULTS, row(dify_app="support", trigger="none")).app == "support"
 
 
 def test_the_mention_can_be_switched_off() -> None:

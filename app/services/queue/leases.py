@@ -1,7 +1,8 @@
 """Named leases and wake-ups that all processes share: one sender per account, one sweep at a time."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from loguru import logger
 from redis.asyncio import Redis
@@ -99,14 +100,31 @@ class OutboxBell:
     def __init__(self, redis: Redis, *, namespace: str = "") -> None:
         self._redis = redis
         self._keys = Keys(namespace=namespace)
+        #: Senders of this process: they need no Redis to hear it.
+        self._near: dict[WcId, Callable[[], None]] = {}
+
+    @contextmanager
+    def heard_here(self, bot: WcId, sender: Callable[[], None]) -> Iterator[None]:
+        """For the length of the block the account's sender runs in this process."""
+        self._near[bot] = sender
+        try:
+            yield
+        finally:
+            del self._near[bot]
 
     async def ring(self, bot: WcId) -> None:
         """
         Something is planned for this account.
 
+        A sender that loses its lease in this very moment may be told in vain: the next one looks by
+        itself within seconds.
+
         Raises:
             QueueUnavailable: nobody heard; senders look by themselves every few seconds.
         """
+        if (sender := self._near.get(bot)) is not None:
+            sender()
+            return
         key = self._keys.outbox(bot)
         async with translated(self._redis):
             pipeline = self._redis.pipeline(transaction=False)
