@@ -190,7 +190,7 @@ class MariadbFrozen(_Mariadb):
     name = "mariadb-frozen"
     title = "MariaDB 停住(完整规模 60 秒)"
     must_show = "丢失 0,重复 0,死信 0,回调全部 200"
-    ci = ci_size(messages=40, users=15, rate=10, strikes=1, seconds=4)
+    ci = ci_size(messages=40, users=15, rate=6, strikes=1, seconds=6)
     full = Size(messages=5_000, users=200, rate=25, strikes=1, seconds=60)
     plant = "no-spill"
 
