@@ -6,7 +6,7 @@ from typing import Any
 
 from app.runtime import Runtime
 from app.services.errors import QueueUnavailable
-from app.services.queue.breakers import PEER_KINDS, OpenBreaker, kind_of
+from app.services.queue.breakers import DIFY, PEER_KINDS, OpenBreaker, kind_of
 
 #: Longest time Redis is waited for: what shows an outage must not hang in it.
 LOOK_SECONDS = 1.5
@@ -41,8 +41,11 @@ async def _look(runtime: Runtime) -> tuple[list[OpenBreaker], dict[str, int]] | 
 
 def _shown(one: OpenBreaker, parked: dict[str, int]) -> dict[str, Any]:
     since = datetime.fromtimestamp(one.opened_at, UTC)
+    kind, _, name = one.peer.partition(":")
     return {
-        "peer": kind_of(one.peer),
+        "peer": kind,
+        # The settings' own name; of accounts nobody is told which one.
+        **({"app": name} if kind == DIFY else {}),
         "since": since.isoformat(timespec="seconds"),
         "code": one.code,
         "parked_users": parked.get(one.peer, 0),

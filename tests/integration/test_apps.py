@@ -94,7 +94,8 @@ async def test_a_group_whose_app_nobody_serves_waits_until_somebody_does(
         async with asyncio.timeout(30):
             while not (shown := await shown_breakers(bridge.runtime)):
                 await asyncio.sleep(0.01)
-        assert {(one["peer"], one["code"]) for one in shown} == {("dify", "app_not_configured")}
+        [one] = shown
+        assert (one["peer"], one["app"], one["code"]) == ("dify", "gone", "app_not_configured")
         assert len(dify.questions()) == 1
         await bridge.execute("UPDATE `groups` SET dify_app = NULL")
         messages = await bridge.until_settled(3)

@@ -29,12 +29,13 @@ INVITATION: Final = 2.0
 REMEMBERED: Final = 86_400
 
 #: What may be told to anybody of a peer.
-PEER_KINDS: Final = ("dify", "account")
+DIFY: Final = "dify"
+PEER_KINDS: Final = (DIFY, "account")
 
 
 def dify_peer(app: str) -> str:
     """A Dify app as a peer."""
-    return f"dify:{app}"
+    return f"{DIFY}:{app}"
 
 
 def limit_peer(app: str) -> str:
