@@ -193,6 +193,12 @@ class Claim:
     #: Crashes while it was the only suspect of its process; these count towards the limit.
     sole_crashes: int = 0
 
+    def counted_like(self, turn: "Turn") -> "Claim":
+        """The same with the counts of the turn, which may know of tries that the queue has forgotten."""
+        return replace(
+            self, attempts=turn.attempts, crashes=turn.crashes, sole_crashes=turn.sole_crashes
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
@@ -273,7 +279,10 @@ class Turn:
     conversation_id: str = ""
     #: What stands behind ``@``; empty: nobody is mentioned.
     mention_name: str = ""
+    #: Failed tries, crashes, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
+    crashes: int = 0
+    sole_crashes: int = 0
     #: What a former try asked; None: nothing.
     asking: Asking | None = None
     #: Segments of this message that are planned already (a stream was cut after them) and not void.

@@ -220,7 +220,7 @@ class Worker:
             await self._settling.fail(claim, None, error)
             return
         if isinstance(opening, Turn):
-            await self._answer(claim, opening)
+            await self._answer(claim.counted_like(opening), opening)
         else:
             await self._mending.set_right(claim, opening)
 

@@ -321,3 +321,20 @@ async def test_a_replayed_message_comes_before_newer_ones(store: Store, turns: T
     await Replay(store, ReplayOptions()).one(message_id)
 
     assert await turns.open(claim(newer)) == OutOfOrder((message_id, newer))
+
+
+async def test_tries_that_the_queue_has_forgotten_still_count(store: Store, turns: Turns) -> None:
+    """It counts per user, and forgets when an older message comes in front; the row remembers."""
+    message_id = await keep(store, make_question(), attempts=3, crashes=2, sole_crashes=1)
+    forgotten = claim(message_id)
+    known = replace(forgotten, attempts=4, crashes=5)
+
+    first, second = [await turns.open(one) for one in (forgotten, known)]
+
+    assert isinstance(first, Turn)
+    assert isinstance(second, Turn)
+    assert (first.attempts, first.crashes, first.sole_crashes) == (3, 2, 1)
+    assert (second.attempts, second.crashes, second.sole_crashes) == (4, 5, 1)
+    counted = forgotten.counted_like(first)
+    assert (counted.token, counted.fence) == (forgotten.token, forgotten.fence)
+    assert (counted.attempts, counted.crashes, counted.sole_crashes) == (3, 2, 1)
