@@ -50,7 +50,7 @@ async def write_rows(
     await connection.exec_driver_sql(statement, values)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _joined(names: tuple[str, ...], count: int, *, has_fence: bool, while_unfinished: bool) -> str:
     """An update by a join with the rows themselves, as MySQL and MariaDB understand it (pure)."""
     first = ", ".join(f"%s AS `{name}`" for name in names)
