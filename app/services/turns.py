@@ -191,6 +191,9 @@ class Turns:
 
     async def _turn(self, connection: AsyncConnection, row: Any, claim: Claim) -> Turn:
         bot, group, user = WcId(row.bot_wc_id), WcId(row.group_id), WcId(row.from_user)
+        # An answer that has begun is finished by the app that began it, whatever was chosen since.
+        has_begun = row.last_seq is not None
+        app = (has_begun and row.dify_app) or row.app
         name = ""
         if self._groups.settings(bot, group).mention_sender:
             # The name in the group, the nickname, what the notification said; else nobody is mentioned.
@@ -203,16 +206,16 @@ class Turns:
             group_id=group,
             user=user,
             question=row.question or "",
-            app=row.app,
+            app=app,
             conversation_id=row.conversation_id or "",
             mention_name=name,
             # The queue counts per user: it forgets when an older message comes in front for a while.
             attempts=max(claim.attempts, row.attempts),
             crashes=max(claim.crashes, row.crashes),
             sole_crashes=max(claim.sole_crashes, row.sole_crashes),
-            asking=_asking(row),
-            begun=() if row.last_seq is None else await live_segments(connection, row.id),
-            next_seq=0 if row.last_seq is None else row.last_seq + 1,
+            asking=_asking(row, app),
+            begun=await live_segments(connection, row.id) if has_begun else (),
+            next_seq=row.last_seq + 1 if has_begun else 0,
             replayed_at=row.replayed_at,
         )
 
@@ -228,7 +231,7 @@ class Turns:
             return set(await connection.scalars(_TAKEN, this))
 
 
-def _asking(row: Any) -> Asking | None:
+def _asking(row: Any, app: str) -> Asking | None:
     """
     What a former try asked (pure); of a question without a message's id the conversation it went to.
 
@@ -244,7 +247,7 @@ def _asking(row: Any) -> Asking | None:
         task_id=row.dify_task_id,
         workflow_run_id=row.dify_run_id,
         asked_at=row.asked_at,
-        is_open=row.dify_app == row.app,
+        is_open=row.dify_app == app,
     )
 
 

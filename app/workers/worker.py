@@ -26,7 +26,7 @@ from app.utils.loops import first_of, stopped_within
 from app.workers.claim_mending import ClaimMending
 from app.workers.claim_settling import SUSPECT_CRASHES, ClaimSettling
 from app.workers.desks import Desk, Desks
-from app.workers.peer_watch import Admission, PeerWatch
+from app.workers.peer_watch import APP_NOT_CONFIGURED, Admission, PeerWatch
 from app.workers.retry import CRASHED, Bury, RetryPolicy
 
 IDLE_SECONDS = 1.0
@@ -241,6 +241,9 @@ class Worker:
         desk = self._desks.get(turn.app)
         if desk is None:
             logger.error("dify.app_not_configured 群所用的应用没有配置,消息等待", app=turn.app)
+            if turn.begun:
+                await self._settling.bury(claim, turn, APP_NOT_CONFIGURED, turn.app)
+                return
             peer = await self._watch.has_no_app(admission)
             await self._settling.hold_up(claim, turn, peer)
             return

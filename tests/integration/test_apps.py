@@ -147,3 +147,28 @@ async def test_one_app_that_is_down_opens_its_own_breaker_only(
 
     assert gateway.sent[-1].content.endswith("丙")
     assert len(dify.questions()) == 2
+
+
+async def test_an_answer_that_an_app_began_which_is_gone_is_closed_with_what_was_sent(
+    inside: StartInside, dify: DifySimulator
+) -> None:
+    """Nobody can finish it, and the person's next question must not wait for that."""
+    async with inside(works=False) as bridge:
+        await bridge.hear("一")
+        await bridge.hear("二 [[text=好]]")
+        await bridge.execute(
+            "UPDATE messages SET dify_app = 'gone', dify_message_id = 'm-1' WHERE question = '一'"
+        )
+        await bridge.execute(
+            "INSERT INTO segments (message_id, seq, bot_wc_id, group_id, kind, content, mention,"
+            " text_digest, state, sender, tries, error, msg_id, new_msg_id, created_time, planned_at)"
+            " SELECT id, 0, bot_wc_id, group_id, 'text', '前半', '', '', 'sent', '', 1, '', '', '', 0,"
+            " received_at FROM messages WHERE question = '一'"
+        )
+        await bridge.background.index.start(process_died=False)
+        bridge.background._start_work()
+        bridge.background._start_sending()
+        first, second = await bridge.until_settled(2)
+
+    assert (first["verdict"], second["verdict"]) == ("cut_short", "answered")
+    assert len(dify.questions()) == 1

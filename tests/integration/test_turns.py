@@ -198,7 +198,27 @@ async def test_a_turn_knows_the_answer_that_a_former_worker_began(
     )
     await choose_app(store, "other")
     elsewhere = await opened(turns, turn.message_id)
-    assert (elsewhere.begun, elsewhere.unheard) == (reopened.begun, None)
+    assert (elsewhere.app, elsewhere.begun) == ("default", reopened.begun)
+    assert elsewhere.unheard == reopened.unheard is not None
+
+
+async def test_what_another_app_was_asked_and_has_not_begun_is_asked_anew(
+    store: Store, turns: Turns
+) -> None:
+    """The group has another app now; what has begun is finished by the app that began it."""
+    message_id = await keep(
+        store,
+        make_question(),
+        dify_app="default",
+        dify_conversation_id="c-1",
+        dify_message_id="m-1",
+    )
+    assert (await opened(turns, message_id)).unheard is not None
+    await choose_app(store, "other")
+
+    turn = await opened(turns, message_id)
+
+    assert (turn.app, turn.begun, turn.unheard) == ("other", (), None)
 
 
 async def test_a_question_without_an_id_is_looked_for_where_it_was_asked(
