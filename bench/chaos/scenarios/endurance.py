@@ -18,6 +18,8 @@ from bench.chaos.words import question
 MEGABYTE = 1024 * 1024
 #: Looks at memory and tables in one run.
 LOOKS = 30
+#: Values of memory in the row of a process.
+SHOWN = 7
 #: Tables that hold something of each message, each hour or each minute.
 MUST_GROW = frozenset({"messages", "segments", "conversations", "stats_minutes", "audit_log"})
 
@@ -42,7 +44,8 @@ class Soak(Scenario):
     title = "每秒 50 条回调,30 分钟"
     must_show = "后 20 分钟里 RSS 每 10 分钟增长 < 1 MB;只有该长的表在长"
     ci = ci_size(messages=120, users=15, rate=30)
-    full = Size(messages=90_000, users=200, rate=50, owing=100, patience=300)
+    # Ninety words of each person: the journal's row of an hour grows with every turn in it.
+    full = Size(messages=90_000, users=1_000, rate=50, owing=100, patience=300)
     plant = "leak"
 
     #: MB in ten minutes, and in the second half of a run of seconds.
@@ -52,7 +55,8 @@ class Soak(Scenario):
     @override
     def layout(self, size: Size) -> Layout:
         roles = ("all",) if size.hasten else ("all", "all")
-        return Layout(roles=roles, variables={"LOG_LEVEL": "WARNING"})
+        people = 1 if size.hasten else 10
+        return Layout(roles=roles, variables={"LOG_LEVEL": "WARNING"}, people=people)
 
     @override
     def compose(self, word: str, rng: random.Random, layout: Layout) -> str:
@@ -92,6 +96,10 @@ class Soak(Scenario):
             await asyncio.wait({talking}, timeout=pause)
         await talking
         stage.facts["RSS MB"] = round(max(values[-1][1] for values in memory.values()), 1)
+        for name, values in memory.items():
+            every = max(1, len(values) // SHOWN)
+            series = " ".join(f"{value:.0f}" for _, value in values[::every])
+            stage.facts[f"RSS MB of {name}"] = series
         per_second = max(growth(values) for values in memory.values())
         stage.facts["RSS growth MB/10 min"] = round(per_second * 600, 2)
         grown = [
