@@ -114,7 +114,7 @@ def shown_queue(one: "UserQueue", now: datetime) -> dict[str, Any]:
     if one.lease is not None:
         state = f"处理中({printable(one.lease.worker)},租约剩余 {one.lease.seconds_left:.0f} 秒)"
     elif one.parked_for is not None:
-        state = f"暂停,等 {printable(one.parked_for)} 恢复"
+        state = f"暂停,等 {printable(one.parked_for)}"
     elif one.due_in:
         state = f"{one.due_in:.0f} 秒后重试"
     else:

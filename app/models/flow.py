@@ -194,10 +194,12 @@ class Claim:
     sole_crashes: int = 0
 
     def counted_like(self, turn: "Turn") -> "Claim":
-        """The same with the counts of the turn, which may know of tries that the queue has forgotten."""
-        return replace(
-            self, attempts=turn.attempts, crashes=turn.crashes, sole_crashes=turn.sole_crashes
-        )
+        """
+        The same with the counts of the turn, which may know of tries that the queue has forgotten.
+
+        Crashes beside others stay the queue's: whether it runs alone now goes by them.
+        """
+        return replace(self, attempts=turn.attempts, sole_crashes=turn.sole_crashes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,9 +281,8 @@ class Turn:
     conversation_id: str = ""
     #: What stands behind ``@``; empty: nobody is mentioned.
     mention_name: str = ""
-    #: Failed tries, crashes, and crashes as the only suspect, as ``Claim`` counts them.
+    #: Failed tries, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
-    crashes: int = 0
     sole_crashes: int = 0
     #: What a former try asked; None: nothing.
     asking: Asking | None = None

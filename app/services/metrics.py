@@ -70,7 +70,7 @@ class Metrics:
             registry=self.registry,
         )
         self.parked = self._gauge(
-            "bridge_parked_users", "Users who wait until a peer is well again"
+            "bridge_parked_users", "Users who wait until a peer is well or has a place"
         )
         self.scrape_failures = Counter(
             "bridge_figures_unavailable_total",

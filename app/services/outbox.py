@@ -256,13 +256,12 @@ class Outbox:
             How many were finished; there may be more if it is ``FINISH_AT_ONCE``.
         """
 
-        async def work(connection: AsyncConnection) -> int:
+        # Looked for without a transaction: among many answers that wait for an account it takes a while.
+        async with self._store.read() as connection:
             found = await finished_messages(connection, before=before, most=FINISH_AT_ONCE)
-            if found:
-                await finish_sent(connection, found)
-            return len(found)
-
-        return await self._store.transact(work)
+        if found:
+            await self._store.transact(lambda connection: finish_sent(connection, found))
+        return len(found)
 
     async def put_back(self, segment: Planned, *, error: str) -> None:
         """The last call certainly did not go out, and *segment* does not count it: planned again."""

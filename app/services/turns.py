@@ -83,7 +83,7 @@ def _look(which: Any) -> Any:
         .scalar_subquery()
     )
     app = func.coalesce(
-        select(GROUPS.c.dify_app)
+        select(func.nullif(GROUPS.c.dify_app, ""))
         .where(GROUPS.c.bot_wc_id == _M.bot_wc_id, GROUPS.c.group_id == _M.group_id)
         .correlate(MESSAGES)
         .scalar_subquery(),
@@ -191,9 +191,10 @@ class Turns:
 
     async def _turn(self, connection: AsyncConnection, row: Any, claim: Claim) -> Turn:
         bot, group, user = WcId(row.bot_wc_id), WcId(row.group_id), WcId(row.from_user)
+        has_segments = row.last_seq is not None
+        begun = await live_segments(connection, row.id) if has_segments else ()
         # An answer that has begun is finished by the app that began it, whatever was chosen since.
-        has_begun = row.last_seq is not None
-        app = (has_begun and row.dify_app) or row.app
+        app = (begun and row.dify_app) or row.app
         name = ""
         if self._groups.settings(bot, group).mention_sender:
             # The name in the group, the nickname, what the notification said; else nobody is mentioned.
@@ -207,15 +208,14 @@ class Turns:
             user=user,
             question=row.question or "",
             app=app,
-            conversation_id=row.conversation_id or "",
+            conversation_id=(app == row.app and row.conversation_id) or "",
             mention_name=name,
             # The queue counts per user: it forgets when an older message comes in front for a while.
             attempts=max(claim.attempts, row.attempts),
-            crashes=max(claim.crashes, row.crashes),
             sole_crashes=max(claim.sole_crashes, row.sole_crashes),
             asking=_asking(row, app),
-            begun=await live_segments(connection, row.id) if has_begun else (),
-            next_seq=row.last_seq + 1 if has_begun else 0,
+            begun=begun,
+            next_seq=row.last_seq + 1 if has_segments else 0,
             replayed_at=row.replayed_at,
         )
 

@@ -27,10 +27,13 @@ from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.utils.clock import Clock
 from app.utils.ids import id_milliseconds
+from app.workers.peer_watch import APP_NOT_CONFIGURED
 from app.workers.retry import Bury, Park, Retry, RetryPolicy, Wait
 
 #: Before burying is tried again while SQL is away.
 PAUSE_SECONDS = 1.0
+#: The rest of an answer waits so long for somebody who serves its app.
+UNSERVED_SECONDS = 120.0
 #: From this crash on a message runs as the only suspect of its process.
 SUSPECT_CRASHES = 2
 
@@ -125,6 +128,17 @@ class ClaimSettling:
         self._count("parked")
         logger.debug("message.parked", peer=peer)
         await self._park(claim, peer)
+
+    async def without_app(self, claim: Claim, turn: Turn, peer: str) -> None:
+        """
+        Nobody here serves the turn's app; another process may.
+
+        An answer that has begun is closed after a while, so that the person's next question goes on.
+        """
+        if turn.begun and self._waited(claim, turn) >= UNSERVED_SECONDS:
+            await self._bury_or_wait(claim, turn, APP_NOT_CONFIGURED, turn.app)
+        else:
+            await self.hold_up(claim, turn, peer)
 
     async def stand_by(self, claim: Claim, peer: str) -> None:
         """The places of its app are taken: others go on, it comes back in its order."""

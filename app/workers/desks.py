@@ -57,10 +57,17 @@ class Desks:
         """The desk of an app; None: the settings name no such app."""
         return self._desks.get(app)
 
-    @property
-    def places(self) -> int:
-        """How many claims can be at work."""
-        return min(self._concurrency, sum(self._places_of(desk) for desk in self))
+    def room(self, in_work: int) -> int:
+        """
+        How many more may be claimed: what no app will be asked now is better left to others.
+
+        Args:
+            in_work: claims of this process, those without a place (yet) among them.
+        """
+        taken = sum(desk.taken for desk in self)
+        # What an app has above a limit that was lowered is its own: the others are claimed for.
+        free = sum(max(0, self._places_of(desk) - desk.taken) for desk in self)
+        return min(self._concurrency - in_work, free - (in_work - taken))
 
     def take_place(self, desk: Desk) -> bool:
         """Whether a claim may go on; whoever was given a place gives it back by ``leave``."""
@@ -92,7 +99,8 @@ class Desks:
         peers = set(waiting_for)
         for desk in self:
             desk.has_waiting = limit_peer(desk.app) in peers
-            idle, desk.unused = desk.unused, max(0, self._free_at(desk))
+            free = max(0, self._free_at(desk))
+            idle, desk.unused = min(desk.unused, free), free
             if not desk.has_waiting:
                 desk.full_rounds = 0
                 continue
@@ -112,8 +120,11 @@ class Desks:
         return any(peer == limit_peer(desk.app) for desk in self)
 
     async def _let_come(self, desk: Desk, users: int) -> None:
+        # Whoever stands by from now on is seen, whatever the queue says of now.
+        desk.has_waiting = False
         try:
-            desk.has_waiting = await self._queue.unpark(limit_peer(desk.app), users) == users
+            found = await self._queue.unpark(limit_peer(desk.app), users)
+            desk.has_waiting = desk.has_waiting or found == users
         except QueueUnavailable as error:
             logger.debug("desk.let_come_later", app=desk.app, error=error)
 
@@ -128,5 +139,7 @@ class Desks:
             for other in self
             if other is not desk
         )
-        in_all = self._concurrency - sum(one.taken for one in self) - kept
-        return min(self._places_of(desk) - desk.taken, in_all)
+        in_all = self._concurrency - sum(one.taken for one in self)
+        # More apps than places: whoever has none may have one.
+        most = in_all - kept if desk.taken else max(in_all - kept, min(in_all, 1))
+        return min(self._places_of(desk) - desk.taken, most)

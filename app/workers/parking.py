@@ -1,12 +1,13 @@
 """Lets parked users go on: all once their peer is well, one where a probe is due."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from loguru import logger
 
 from app.services.errors import QueueUnavailable
-from app.services.queue.breakers import Breakers
+from app.services.queue.breakers import LIMIT, Breakers, kind_of
 from app.services.queue.protocol import MessageQueue
 from app.utils.loops import stopped_within
 from app.workers.desks import Desks
@@ -14,6 +15,8 @@ from app.workers.desks import Desks
 LOOK_SECONDS = 0.5
 #: Users per round trip.
 PAGE = 100
+#: So long the processes that serve an app are trusted to let those come who stand by for it.
+UNSERVED_SECONDS = 30.0
 
 
 async def let_all_go(queue: MessageQueue, peer: str) -> int:
@@ -49,6 +52,8 @@ class ParkingKeeper:
         self._breakers = breakers
         self._keep_probes = keep_probes
         self._desks = desks
+        #: Limits of apps that this process does not serve, since when it sees somebody parked there.
+        self._unserved: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until stopped."""
@@ -58,6 +63,16 @@ class ParkingKeeper:
                 await self.look()
             except QueueUnavailable as error:
                 logger.debug("breaker.look_later", error=error)
+
+    def _is_served_elsewhere(self, peer: str) -> bool:
+        """Whether somebody who stands by for an app that is not ours may still be let come by others."""
+        if kind_of(peer) != LIMIT:
+            return False
+        now = time.monotonic()
+        if now - self._unserved.setdefault(peer, now) < UNSERVED_SECONDS:
+            return True
+        del self._unserved[peer]
+        return False
 
     async def look(self) -> None:
         """
@@ -72,7 +87,7 @@ class ParkingKeeper:
             return
         open_peers = {state.peer for state in await self._breakers.states()}
         for peer in parked:
-            if self._desks.serves(peer):
+            if self._desks.serves(peer) or self._is_served_elsewhere(peer):
                 continue
             if peer not in open_peers:
                 await let_all_go(self._queue, peer)

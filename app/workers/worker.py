@@ -26,7 +26,7 @@ from app.utils.loops import first_of, stopped_within
 from app.workers.claim_mending import ClaimMending
 from app.workers.claim_settling import SUSPECT_CRASHES, ClaimSettling
 from app.workers.desks import Desk, Desks
-from app.workers.peer_watch import APP_NOT_CONFIGURED, Admission, PeerWatch
+from app.workers.peer_watch import Admission, PeerWatch
 from app.workers.retry import CRASHED, Bury, RetryPolicy
 
 IDLE_SECONDS = 1.0
@@ -160,8 +160,7 @@ class Worker:
             await self._queue.wait(min(due, IDLE_SECONDS))
 
     def _room(self) -> int:
-        """How many more may be claimed: what Dify will not be asked now is better left to others."""
-        return self._desks.places - len(self._in_work)
+        return self._desks.room(len(self._in_work))
 
     def _has_suspect(self) -> bool:
         return any(one.is_suspect for one in self._in_work)
@@ -241,11 +240,8 @@ class Worker:
         desk = self._desks.get(turn.app)
         if desk is None:
             logger.error("dify.app_not_configured 群所用的应用没有配置,消息等待", app=turn.app)
-            if turn.begun:
-                await self._settling.bury(claim, turn, APP_NOT_CONFIGURED, turn.app)
-                return
             peer = await self._watch.has_no_app(admission)
-            await self._settling.hold_up(claim, turn, peer)
+            await self._settling.without_app(claim, turn, peer)
             return
         if not self._desks.take_place(desk):
             await self._settling.stand_by(claim, limit_peer(turn.app))

@@ -347,14 +347,36 @@ async def test_tries_that_the_queue_has_forgotten_still_count(store: Store, turn
     """It counts per user, and forgets when an older message comes in front; the row remembers."""
     message_id = await keep(store, make_question(), attempts=3, crashes=2, sole_crashes=1)
     forgotten = claim(message_id)
-    known = replace(forgotten, attempts=4, crashes=5)
+    known = replace(forgotten, attempts=4, sole_crashes=5)
 
     first, second = [await turns.open(one) for one in (forgotten, known)]
 
     assert isinstance(first, Turn)
     assert isinstance(second, Turn)
-    assert (first.attempts, first.crashes, first.sole_crashes) == (3, 2, 1)
-    assert (second.attempts, second.crashes, second.sole_crashes) == (4, 5, 1)
+    assert (first.attempts, first.sole_crashes) == (3, 1)
+    assert (second.attempts, second.sole_crashes) == (4, 5)
     counted = forgotten.counted_like(first)
     assert (counted.token, counted.fence) == (forgotten.token, forgotten.fence)
-    assert (counted.attempts, counted.crashes, counted.sole_crashes) == (3, 2, 1)
+    # Whether it runs alone now goes by the queue.
+    assert (counted.attempts, counted.crashes, counted.sole_crashes) == (3, 0, 1)
+
+
+async def test_parts_that_are_void_do_not_hold_a_message_to_the_app_that_planned_them(
+    store: Store, turns: Turns
+) -> None:
+    """Nothing of its answer is out: the app that was chosen since is asked, in its own conversation."""
+    outbox = make_outbox(store)
+    first = make_turn(await keep(store, make_question()))
+    await outbox.plan(first, [], Answer(text="x", conversation_id="c-1"))
+    turn = make_turn(await keep(store, make_question()))
+    ids = Answer(text="", conversation_id="c-1", dify_message_id="m-1")
+    await outbox.plan_part(turn, [Segment(seq=0, content="一")], ids)
+    await choose_app(store, "other")
+    begun = await opened(turns, turn.message_id)
+    await outbox.plan_part(turn, [], ids, void=range(1))
+
+    void = await opened(turns, turn.message_id)
+
+    # The session is the chosen app's: the former one is not asked with it.
+    assert (begun.app, begun.conversation_id, len(begun.begun)) == ("default", "", 1)
+    assert (void.app, void.conversation_id, void.begun, void.next_seq) == ("other", "", (), 1)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
 from app.services.dify.limit import AdaptiveLimit, Gate
-from app.services.errors import QueueUnavailable
+from app.services.errors import DifyOverloaded, QueueUnavailable
 from app.services.queue.breakers import limit_peer
 from app.workers.desks import Desk, Desks
 
@@ -67,21 +68,22 @@ def fill(desks: Desks, app: str) -> int:
 def test_one_app_has_all_places_up_to_its_limit() -> None:
     """What Dify will not be asked now is left to other processes."""
     desks = make_desks(Queue(), 256, default=16)
-    assert desks.places == 16
+    assert desks.room(3) == 13
     assert fill(desks, "default") == 16
+    assert desks.room(16) == 0
 
 
 def test_an_app_at_its_limit_leaves_the_places_of_the_others() -> None:
     """Its own limit and one part more; the others' come whole."""
     desks = make_desks(Queue(), 256, slow=8, good=16)
     assert (fill(desks, "slow"), fill(desks, "good")) == (10, 20)
-    assert desks.places == 30
+    assert desks.room(30) == 0
 
 
 def test_a_process_with_few_places_keeps_some_for_every_app() -> None:
     """However high the limit of the one is."""
     desks = make_desks(Queue(), 8, slow=64, good=64)
-    assert desks.places == 8
+    assert desks.room(0) == 8
     assert (fill(desks, "slow"), fill(desks, "good")) == (6, 2)
 
 
@@ -100,11 +102,53 @@ async def test_never_more_are_at_work_than_there_are_places(
         desk = every[at % len(every)]
         if comes:
             is_free = not any(one.taken for one in every)
-            assert desks.take_place(desk) or not is_free or concurrency < len(every)
+            assert desks.take_place(desk) or not is_free
         elif desk.taken:
             await desks.leave(desk)
         assert sum(one.taken for one in every) <= concurrency
         assert all(one.taken >= 0 for one in every)
+
+
+@pytest.mark.parametrize(("apps", "concurrency"), [(2, 1), (3, 2), (257, 256)])
+def test_more_apps_than_places_are_served_all_the_same(apps: int, concurrency: int) -> None:
+    """Whoever has none may have one, as long as there are any."""
+    desks = make_desks(Queue(), concurrency, **{f"a{at}": 16 for at in range(apps)})
+    every = list(desks)
+    assert sum(desks.take_place(desk) for desk in every) == concurrency
+    assert not desks.take_place(every[-1])
+
+
+async def test_an_app_above_its_lowered_limit_costs_the_others_no_claims() -> None:
+    """It had eighty in work when its limit was halved twice."""
+    desks = make_desks(Queue(), 256, slow=64, good=16)
+    slow = desk_of(desks, "slow")
+    assert fill(desks, "slow") == 80
+    for _ in range(2):
+        with pytest.raises(DifyOverloaded):
+            async with slow.gate.slot():
+                raise DifyOverloaded("429")
+    assert slow.gate.slots == 16
+
+    assert desks.room(80) == 20
+    assert desks.room(90) == 10
+    assert fill(desks, "good") == 20
+
+
+async def test_somebody_who_comes_to_stand_by_meanwhile_is_not_forgotten() -> None:
+    """He is not in Redis yet when it says that nobody else is."""
+
+    class SlowQueue(Queue):
+        @override
+        async def unpark(self, peer: str, users: int) -> int:
+            slow.has_waiting = True
+            return await super().unpark(peer, users)
+
+    desks = make_desks(SlowQueue(), 256, slow=1, good=1)
+    slow = desk_of(desks, "slow")
+    fill(desks, "slow")
+    await desks.leave(slow)
+
+    assert slow.has_waiting
 
 
 async def test_whoever_leaves_lets_the_first_that_stands_by_come() -> None:

@@ -30,6 +30,8 @@ REMEMBERED: Final = 86_400
 
 #: What may be told to anybody of a peer.
 DIFY: Final = "dify"
+#: Places of an app: no peer that can be down, but one that users are parked for.
+LIMIT: Final = "limit"
 PEER_KINDS: Final = (DIFY, "account")
 
 
@@ -40,7 +42,7 @@ def dify_peer(app: str) -> str:
 
 def limit_peer(app: str) -> str:
     """The places of a Dify app: whoever finds them taken is parked for this."""
-    return f"limit:{app}"
+    return f"{LIMIT}:{app}"
 
 
 def account_peer(bot: WcId) -> str:
@@ -49,7 +51,7 @@ def account_peer(bot: WcId) -> str:
 
 
 def kind_of(peer: str) -> str:
-    """One of ``PEER_KINDS``."""
+    """One of ``PEER_KINDS``, or ``LIMIT``."""
     return peer.partition(":")[0]
 
 
