@@ -61,8 +61,10 @@ def _joined(names: tuple[str, ...], count: int, *, has_fence: bool, while_unfini
     conditions = ["m.id = v.this_id"]
     conditions += ["m.fence <= v.this_fence"] if has_fence else []
     conditions += [f"({waits})"] if while_unfinished else []
+    # The rows first, each message by its key: else all that is unfinished may be read, and locked.
     return (
-        f"UPDATE messages AS m JOIN (SELECT {first}{others}) AS v "  # noqa: S608 - names of ours
+        f"UPDATE (SELECT {first}{others}) AS v "  # noqa: S608 - names of ours
+        "STRAIGHT_JOIN messages AS m FORCE INDEX (PRIMARY) "
         f"ON {' AND '.join(conditions)} SET {changes}"
     )
 

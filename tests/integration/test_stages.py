@@ -13,6 +13,7 @@ from app.models.flow import MessageId
 from app.models.message import Message, MessageState
 from app.services import stages as stages_module
 from app.services.errors import StoreUnavailable
+from app.services.message_rows import _joined
 from app.services.stages import Stages
 from app.services.store import Store
 from tests.fixtures.callbacks import make_question
@@ -357,3 +358,20 @@ async def test_a_fault_in_one_gathered_work_does_not_end_the_loop(store: Store) 
     await stages.flush()
 
     assert written[-1:] == ["sound"]
+
+
+async def test_each_of_many_rows_is_found_by_its_key(store: Store) -> None:
+    """Whatever the server believes of the table: a scan of all that waits would lock all of it."""
+    ids = [await keep(store, make_question()) for _ in range(30)]
+    if store.is_sqlite:
+        # It writes row by row.
+        return
+    statement = _joined(
+        ("claimed_at", "this_fence", "this_id"), 3, has_fence=True, while_unfinished=True
+    )
+    values = tuple(value for id_ in ids[:3] for value in ("2026-01-01", 5, id_))
+    async with store.read() as connection:
+        rows = (await connection.exec_driver_sql(f"EXPLAIN {statement}", values)).mappings().all()
+
+    [messages] = [row for row in rows if row["table"] == "m"]
+    assert (messages["type"], messages["key"], messages["rows"]) == ("eq_ref", "PRIMARY", 1)
