@@ -374,4 +374,4 @@ async def test_each_of_many_rows_is_found_by_its_key(store: Store) -> None:
         rows = (await connection.exec_driver_sql(f"EXPLAIN {statement}", values)).mappings().all()
 
     [messages] = [row for row in rows if row["table"] == "m"]
-    assert (messages["type"], messages["key"], messages["rows"]) == ("eq_ref", "PRIMARY", 1)
+    assert (messages["type"], messages["key"]) == ("eq_ref", "PRIMARY")
