@@ -24,6 +24,8 @@ from tests.fixtures.mariadb import DatabaseServer, MariadbServer
 from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer
 
+#: More places than that the settings do not allow.
+MOST_PLACES = 10_000
 #: Seconds for which the gateway of a small run waits for the answer to a callback: it is no measure of
 #: the machine.
 PATIENT_LIMIT = 30.0
@@ -173,7 +175,7 @@ def _led(variables: dict[str, str], links: dict[str, Link]) -> dict[str, str]:
 
 def _settings(size: Size, layout: Layout) -> dict[str, str]:
     """The settings of the harness: no pacing, short leases, room for everybody."""
-    slots = str(2 * size.users)
+    slots = str(min(2 * size.users, MOST_PLACES))
     return {
         "ECLOUD_SENDS_PER_MINUTE": "0",
         "ECLOUD_SEND_GAP": "0",
