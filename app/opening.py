@@ -21,7 +21,7 @@ from app.services.findings import Look
 from app.services.queue.server_facts import read_server
 from app.services.store import Store
 from app.utils.clock import Clock
-from app.utils.database_faults import UNKNOWN_DATABASE, explain
+from app.utils.database_faults import UNKNOWN_DATABASE, NotMigrated, explain
 from app.utils.db import is_sqlite, make_engines, make_parent_folder, sync_url
 from app.utils.lock import single_process_lock
 from app.utils.redis_client import open_redis
@@ -87,10 +87,8 @@ def _migrate_file(url: str) -> None:
             from app.utils.database_init import migrate  # noqa: PLC0415 - loads Alembic
 
             migrate(url)
-    except Exception as error:
+    except (OSError, DBAPIError, sqlite3.Error, NotMigrated) as error:
         known = explain(error, sync_url(url))
-        if not known and not isinstance(error, (OSError, DBAPIError, sqlite3.Error)):
-            raise
         raise StartRefused(known or f"数据库迁移失败(DATABASE_URL):{error}") from error
 
 

@@ -17,12 +17,14 @@ _SQLITE = {
 }
 #: MySQL's number of a database that does not exist.
 UNKNOWN_DATABASE = 1049
-#: Alembic's own error. It is not imported: whoever gets one has loaded it.
-ALEMBIC_ERROR = "CommandError"
 _NEWER = "Can't locate revision"
 
 
-class ForeignTable(Exception):
+class NotMigrated(Exception):
+    """Alembic refused; the text is its own."""
+
+
+class ForeignTable(NotMigrated):
     """A table of one of our names is somebody else's; the text is for the operator, in Chinese."""
 
     def __init__(self, name: str) -> None:
@@ -37,7 +39,7 @@ def explain(error: Exception, url: URL) -> str:
     original = getattr(error, "orig", None) or error
     if isinstance(error, ForeignTable):
         return str(error)
-    if type(error).__name__ == ALEMBIC_ERROR:
+    if isinstance(error, NotMigrated):
         return _explain_alembic(str(error))
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", 0) & 0xFF

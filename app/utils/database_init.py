@@ -16,9 +16,10 @@ if __name__ == "__main__":
 import pymysql
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import URL, create_engine
 
-from app.utils.database_faults import UNKNOWN_DATABASE, explain
+from app.utils.database_faults import UNKNOWN_DATABASE, NotMigrated, explain
 from app.utils.db import make_parent_folder, sync_url
 from app.utils.revisions import pending_revisions
 
@@ -59,8 +60,16 @@ def create_database(url: URL) -> bool:
 
 
 def migrate(url: str) -> None:
-    """Bring the schema to the newest revision."""
-    command.upgrade(alembic_config(url), "head")
+    """
+    Bring the schema to the newest revision.
+
+    Raises:
+        NotMigrated: it is none of ours, or from a newer program.
+    """
+    try:
+        command.upgrade(alembic_config(url), "head")
+    except CommandError as error:
+        raise NotMigrated(str(error)) from error
 
 
 def main() -> int:

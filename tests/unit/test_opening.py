@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from alembic.util import CommandError
 from sqlalchemy import create_engine, text
 
 from app.opening import (
@@ -155,3 +156,17 @@ def test_fault_that_is_not_known_is_not_explained() -> None:
     """Then the error speaks for itself."""
     assert explain(RuntimeError("x"), sync_url("mysql://u:p@db/x")) == ""
     assert explain(sqlite3.OperationalError("odd"), sync_url("sqlite:///x.db")) == ""
+
+
+def test_a_refusal_of_alembic_that_nobody_explains_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence for the operator, no traceback."""
+
+    def upgrade(*_: object) -> None:
+        raise CommandError("multiple heads are present")
+
+    monkeypatch.setattr("app.utils.database_init.command.upgrade", upgrade)
+
+    with pytest.raises(StartRefused, match=r"数据库迁移失败.*multiple heads are present"):
+        prepare_schema(f"sqlite:///{tmp_path}/x.db")
