@@ -31,7 +31,7 @@ from app.utils.db import make_engines
 from app.utils.ids import IdMaker
 from bench.burst import callback, opened_stores
 from bench.chaos.fleet import resident_bytes
-from bench.measuring import percentile
+from bench.figures import percentile
 from bench.memory import MEGABYTE, peak_bytes
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator

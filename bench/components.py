@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench.chaos.servers import SharedMariadb
 from bench.chaos.words import question
-from bench.figures import Figure
-from bench.measuring import BRIDGE, YARDSTICK, Trial, percentile, trial
+from bench.figures import Figure, percentile
+from bench.measuring import BRIDGE, YARDSTICK, Trial, trial
 
 MILLI = 1000.0
 KILO = 1000.0

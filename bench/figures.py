@@ -1,5 +1,7 @@
-"""One component of speed: what was measured, against what, and whether that is enough. Pure."""
+"""Figures of speed: what was measured, against what, and whether that is enough. Pure."""
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEADER = "| 部分 | 服务 | 标尺 | 比值 | 目标 | 结果 | 说明 |\n|---|---|---|---|---|---|---|"
@@ -32,3 +34,12 @@ class Figure:
             f"| {self.name} | {self.bridge:.4g} {self.unit} | {yardstick} | {ratio} | {self.goal} "
             f"| {verdict} | {self.remark} |"
         )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which that share of all lies; 0 of nothing (pure)."""
+    if not values:
+        return 0.0
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=1000, method="inclusive")[round(share * 1000) - 1]

@@ -3,9 +3,8 @@
 import asyncio
 import os
 import random
-import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from bench.chaos.history import Fate, fates
 from bench.chaos.recording import Tape
 from bench.chaos.servers import SharedMariadb, redis_server
 from bench.chaos.talk import Compose, Talk
+from bench.figures import percentile
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_world import World
@@ -184,15 +184,6 @@ async def trial(
             talk=Talk(gateway, random.Random(1), compose),
             effort=effort,
         )
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of all lies; 0 of nothing (pure)."""
-    if not values:
-        return 0.0
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=1000, method="inclusive")[round(share * 1000) - 1]
 
 
 def machine() -> str:

@@ -118,10 +118,6 @@ class Scenario(ABC):
     #: Whether everything is answered in the end.
     settles: ClassVar[bool] = True
 
-    def missing(self) -> str:
-        """Why it cannot be run with the product as it is; empty: it can."""
-        return ""
-
     def size(self, name: str) -> Size:
         """The size of that name."""
         return self.ci if name == CI else self.full

@@ -21,7 +21,6 @@ OTHER = "第二个群"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is looked at now and then is looked at often."""
-    monkeypatch.setattr("app.services.groups.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr("app.workers.parking.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("app.workers.peer_watch.ABSENT_APP_SECONDS", 0.2)
 

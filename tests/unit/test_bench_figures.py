@@ -2,8 +2,7 @@
 
 import pytest
 
-from bench.figures import Figure
-from bench.measuring import percentile
+from bench.figures import Figure, percentile
 
 
 def test_a_figure_shows_both_programs_their_ratio_and_the_verdict() -> None:

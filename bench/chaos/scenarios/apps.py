@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,11 +12,12 @@ from typing_extensions import override
 
 from app.utils.db import sync_url
 from bench.chaos.checker import Findings
-from bench.chaos.history import History
+from bench.chaos.history import History, fates
 from bench.chaos.report import Bound, none_of
 from bench.chaos.scenario import Layout, Scenario, Size, ci_size
 from bench.chaos.stage import Stage
 from bench.chaos.words import question
+from bench.figures import percentile
 
 #: Name of the app in trouble, its key at the simulated Dify, and the link that leads to it.
 SECOND, SECOND_KEY, LINK = "second", "app-second", "second"
@@ -94,7 +94,7 @@ class TwoApps(Scenario):
     @override
     def bounds(self, stage: Stage, findings: Findings) -> Sequence[Bound]:
         history = stage.tape.history()
-        late = {phase: percentile(_seconds(history, stage.phases[phase])) for phase in PHASES}
+        late = {phase: percentile(_seconds(history, stage.phases[phase]), 0.95) for phase in PHASES}
         stage.facts |= {f"p95 {phase}": round(late[phase], 3) for phase in PHASES}
         # A small run is no measure of time: there the good app must not wait for the other's answers.
         most = stage.size.seconds / 2 / late["well"] if stage.size.hasten else 1.2
@@ -140,15 +140,8 @@ def _is_answered(stage: Stage, phase: str) -> bool:
 
 def _seconds(history: History, words: set[str]) -> list[float]:
     """From the callback to the group, per word."""
-    asked = {one.word: one.started for one in history.deliveries if one.word in words}
-    told: dict[str, float] = {}
-    for sending in history.sendings:
-        for mark in sending.marks:
-            told.setdefault(mark.word, sending.at)
-    return [told[word] - at for word, at in asked.items() if word in told]
-
-
-def percentile(values: Sequence[float], share: float = 0.95) -> float:
-    """The value that so large a share does not pass; 0 of nothing."""
-    ordered = sorted(values)
-    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else 0.0
+    return [
+        fate.first_arrivals[-1][0] - fate.spoken_at
+        for word, fate in fates(history).items()
+        if word in words and fate.first_arrivals
+    ]
