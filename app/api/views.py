@@ -39,9 +39,6 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
                 "callbacks were refused: neither the database nor the disk took them"
             )
 
-    async def ping_dify() -> None:
-        await ping_apps(runtime.apps)
-
     async def ping_ecloud() -> None:
         if runtime.ecloud is not None:
             logins = await runtime.ecloud.query_logins()
@@ -55,7 +52,7 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
         DATABASE: Probe(check=check_database, inspected=partial(runtime.inspection.last, DATABASE)),
         REDIS: Probe(check=runtime.queue.ping, inspected=partial(runtime.inspection.last, REDIS)),
         "dify": Probe(
-            check=ping_dify,
+            check=partial(ping_apps, runtime.apps),
             missing=() if runtime.apps else runtime.settings.dify.missing,
             keep=PEER_SECONDS,
             patience=PEER_PATIENCE,

@@ -1,11 +1,13 @@
 """``groups``: what holds in each group, and which Dify app it asks."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.commands.database import with_database
 from app.commands.output import WRONG_USE, AsJson, fail, load, print_json, print_table, printable
+from app.models.flow import DEFAULT_APP
 
 if TYPE_CHECKING:
     from app.services.group_table import GroupRow
@@ -30,7 +32,8 @@ def groups_list(
         return await GroupTable(store).rows()
 
     rows = with_database(read)
-    shown = [shown_group(row, settings) for row in rows[:limit]]
+    configured = {app.name for app in settings.dify.every_app()}
+    shown = [shown_group(row, settings, configured) for row in rows[:limit]]
     if as_json:
         print_json({"total": len(rows), "groups": shown})
         return
@@ -67,9 +70,9 @@ def groups_app(
         from app.services.group_table import GroupTable  # noqa: PLC0415 - late
 
         table = GroupTable(store)
-        seen = {row.group_id for row in await table.rows()}
-        unseen = [one for one in chosen if one not in seen]
-        return (0 if unseen else await table.choose_app(chosen, _column_of(app))), unseen
+        unseen = await table.unseen(chosen)
+        column = None if app == DEFAULT_APP else app
+        return (0 if unseen else await table.choose_app(chosen, column)), unseen
 
     count, unseen = with_database(change)
     if unseen:
@@ -80,15 +83,18 @@ def groups_app(
 
 def app_names(settings: "Settings") -> list[str]:
     """Names that a group may be given; the default one can always be named."""
-    from app.models.flow import DEFAULT_APP  # noqa: PLC0415 - late
-
     return [DEFAULT_APP, *(app.name for app in settings.dify.apps)]
 
 
-def shown_group(row: "GroupRow", settings: "Settings") -> dict[str, Any]:
-    """One group as it is printed: what holds in it, and what of that is its own."""
-    from app.models.flow import DEFAULT_APP  # noqa: PLC0415 - late
+def shown_group(
+    row: "GroupRow", settings: "Settings", configured: Collection[str]
+) -> dict[str, Any]:
+    """
+    One group as it is printed: what holds in it, and what of that is its own.
 
+    Args:
+        configured: names of the apps that can be asked.
+    """
     own = {
         "app": row.dify_app,
         "is_enabled": row.is_enabled,
@@ -108,7 +114,7 @@ def shown_group(row: "GroupRow", settings: "Settings") -> dict[str, Any]:
         "account": printable(row.bot_wc_id),
         **in_force,
         "own": [name for name, value in own.items() if value is not None],
-        "is_app_configured": in_force["app"] in {one.name for one in settings.dify.every_app()},
+        "is_app_configured": in_force["app"] in configured,
     }
 
 
@@ -116,9 +122,3 @@ def _marked(shown: dict[str, Any], name: str) -> str:
     value = shown[name]
     word = {True: "是", False: "否"}[value] if isinstance(value, bool) else printable(str(value))
     return f"{word}*" if name in shown["own"] else word
-
-
-def _column_of(app: str) -> str | None:
-    from app.models.flow import DEFAULT_APP  # noqa: PLC0415 - late
-
-    return None if app == DEFAULT_APP else app

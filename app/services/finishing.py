@@ -1,6 +1,6 @@
 """Messages of which everything was sent: called done, many at once; on the caller's transaction."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import bindparam, exists, select, update
@@ -43,7 +43,11 @@ _FINISHED = (
 
 
 async def finish_sent(connection: AsyncConnection, message_ids: Collection[MessageId]) -> None:
-    """Answered messages that owe nothing more are done; their journal rows are brought up to date."""
+    """
+    Answered messages that owe nothing more are done; their journal rows are brought up to date.
+
+    As it stands for ``Stages.gather``.
+    """
     these = {"these_ids": sorted(message_ids)}
     await connection.execute(_FINISH, {**these, "done_at": utc_now()})
     closed = await connection.scalars(_CLOSED_JOURNALS, these)
@@ -56,8 +60,3 @@ async def finished_messages(
     """Messages answered before then that owe nothing more, and that nobody has called done."""
     found = await connection.scalars(_FINISHED, {"before": before, "most": most})
     return [MessageId(id_) for id_ in found]
-
-
-async def finish_gathered(connection: AsyncConnection, messages: Mapping[MessageId, None]) -> None:
-    """``finish_sent`` for ``Stages.gather``."""
-    await finish_sent(connection, messages.keys())

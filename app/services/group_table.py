@@ -48,6 +48,18 @@ class GroupTable:
         async with self._store.read() as connection:
             return [_row_of(row) for row in await connection.execute(statement)]
 
+    async def unseen(self, groups: Sequence[str]) -> list[str]:
+        """
+        Those of *groups* that no account ever saw, in their order.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        async with self._store.read() as connection:
+            statement = select(Group.group_id).where(Group.group_id.in_(groups))
+            seen = set(await connection.scalars(statement))
+        return [one for one in groups if one not in seen]
+
     async def choose_app(self, groups: Sequence[str], app: str | None) -> int:
         """
         Let groups ask *app*, whichever account sits in them; None: the default one.

@@ -72,9 +72,7 @@ def _joined(names: tuple[str, ...], count: int, *, has_fence: bool, while_unfini
 @lru_cache(maxsize=256)
 def _binding(dialect: Dialect, name: str) -> Callable[[Any], Any]:
     """How a value of this column is given to the driver."""
-    column = MESSAGES.c.get({THIS_ID: "id", THIS_FENCE: "fence"}.get(name, name))
-    if column is None:
-        raise KeyError(name)
+    column = MESSAGES.c[{THIS_ID: "id", THIS_FENCE: "fence"}.get(name, name)]
     return column.type.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
 
 

@@ -20,7 +20,7 @@ from app.models.segment import SegmentState
 from app.services.conversations import Journal, save_session
 from app.services.echoes import find_echo
 from app.services.errors import QueueUnavailable
-from app.services.finishing import finish_gathered, finish_sent, finished_messages
+from app.services.finishing import finish_sent, finished_messages
 from app.services.outbox_table import (
     Planned,
     Sent,
@@ -141,11 +141,11 @@ class Outbox:
                 "answered_at": utc_now(),
                 "is_cut_short": answer.is_cut_short,
                 "error": "",
+                "fence": turn.fence,
             }
             if is_repeated and await is_answered_by(connection, turn):
                 return
             row = await lock_row(connection, turn)
-            columns["fence"] = turn.fence
             await insert_segments(connection, turn, segments)
             await self._journal.enter(
                 connection, turn, row, columns, answer=answer.text, outcome=verdict
@@ -235,7 +235,7 @@ class Outbox:
         if sent is None:
             return await mark_sending(self._store, segment, sender=sender)
         if await mark_both(self._store, sent, segment, sender=sender):
-            self._stages.gather(finish_gathered, sent.segment.message_id)
+            self._stages.gather(finish_sent, sent.segment.message_id)
             return True
         await self.mark_sent(sent)
         return await mark_sending(self._store, segment, sender=sender)
@@ -243,7 +243,7 @@ class Outbox:
     async def mark_sent(self, sent: Sent) -> None:
         """Record what a call gave; the message is finished a little later if it was its last segment."""
         await mark_sent(self._store, sent)
-        self._stages.gather(finish_gathered, sent.segment.message_id)
+        self._stages.gather(finish_sent, sent.segment.message_id)
 
     async def finish_lost(self, *, before: datetime) -> int:
         """

@@ -82,15 +82,12 @@ class Store:
 
     async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run *work* in a transaction, again when the database broke a deadlock with it."""
-        for left in reversed(range(CONFLICT_TRIES)):
-            try:
-                async with self.write() as connection:
-                    return await work(connection)
-            except Conflict:
-                if not left:
-                    raise
-                await asyncio.sleep(0.01)
-        raise AssertionError("unreachable")
+
+        async def once() -> T:
+            async with self.write() as connection:
+                return await work(connection)
+
+        return await _again_after_conflict(once)
 
     async def change(
         self, statement: Update | Insert, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -106,17 +103,14 @@ class Store:
         Raises:
             StoreUnavailable: it is unknown whether it was carried out.
         """
-        for left in reversed(range(CONFLICT_TRIES)):
-            try:
-                # Where a look has no transaction, a change is over with its answer.
-                context = self.write if self.is_sqlite else self.read
-                async with context() as connection:
-                    return (await connection.execute(statement, values)).rowcount
-            except Conflict:
-                if not left:
-                    raise
-                await asyncio.sleep(0.01)
-        raise AssertionError("unreachable")
+        # Where a look has no transaction, a change is over with its answer.
+        context = self.write if self.is_sqlite else self.read
+
+        async def once() -> int:
+            async with context() as connection:
+                return (await connection.execute(statement, values)).rowcount
+
+        return await _again_after_conflict(once)
 
     async def ping(self) -> None:
         """One round trip."""
@@ -137,6 +131,17 @@ class Store:
         """Close all connections."""
         await self._writer.dispose()
         await self._reader.dispose()
+
+
+async def _again_after_conflict(once: Callable[[], Awaitable[T]]) -> T:
+    for left in reversed(range(CONFLICT_TRIES)):
+        try:
+            return await once()
+        except Conflict:
+            if not left:
+                raise
+            await asyncio.sleep(0.01)
+    raise AssertionError("unreachable")
 
 
 #: Ids are positive.

@@ -39,7 +39,7 @@ def dify_columns(answer: Answer) -> dict[str, Any]:
 
 async def take_row(connection: AsyncConnection, turn: Turn, columns: dict[str, Any]) -> None:
     """
-    Compare-and-set on the fence: the one place where a stale worker is found out.
+    Compare-and-set on the fence: here, and by ``lock_row``, a stale worker is found out.
 
     Raises:
         StaleFence: a newer claim wrote the row, or the message has its outcome.
@@ -47,7 +47,7 @@ async def take_row(connection: AsyncConnection, turn: Turn, columns: dict[str, A
     this = {"this_id": turn.message_id, "this_fence": turn.fence, "fence": turn.fence}
     result = await connection.execute(_TAKE, {**this, **columns})
     if result.rowcount != 1:
-        raise StaleFence(f"message {turn.message_id}: not ours under fence {turn.fence}")
+        raise _stale(turn)
 
 
 async def lock_row(connection: AsyncConnection, turn: Turn) -> Any:
@@ -59,8 +59,12 @@ async def lock_row(connection: AsyncConnection, turn: Turn) -> Any:
     """
     row = (await connection.execute(_LOCK, {"this_id": turn.message_id})).one_or_none()
     if row is None or row.fence > turn.fence or row.state not in UNFINISHED:
-        raise StaleFence(f"message {turn.message_id}: not ours under fence {turn.fence}")
+        raise _stale(turn)
     return row
+
+
+def _stale(turn: Turn) -> StaleFence:
+    return StaleFence(f"message {turn.message_id}: not ours under fence {turn.fence}")
 
 
 async def change_row(

@@ -143,7 +143,7 @@ class Worker:
             raise RuntimeError("the heartbeat ended")
 
     async def _claim_some(self, stop: asyncio.Event) -> None:
-        room = self._room()
+        room = self._desks.room(len(self._in_work))
         if room <= 0:
             self._has_room.clear()
             await first_of(self._has_room, stop, seconds=FULL_SECONDS)
@@ -158,9 +158,6 @@ class Worker:
         if not found.claims:
             due = IDLE_SECONDS if found.next_due is None else found.next_due
             await self._queue.wait(min(due, IDLE_SECONDS))
-
-    def _room(self) -> int:
-        return self._desks.room(len(self._in_work))
 
     def _has_suspect(self) -> bool:
         return any(one.is_suspect for one in self._in_work)

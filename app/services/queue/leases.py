@@ -26,7 +26,6 @@ class Lease:
         self._clock = clock
         self.token = f"{holder}:{secrets.token_hex(6)}"
         self._held_until = 0.0
-        self._renewed_at = 0.0
 
     @property
     def seconds(self) -> float:
@@ -50,7 +49,6 @@ class Lease:
         milliseconds = round(self._seconds * 1000)
         held = await self._scripts.run("hold_lease", self.token, milliseconds, own_keys=[self._key])
         self._held_until = asked + self._seconds if held else 0.0
-        self._renewed_at = asked
         return bool(held)
 
     async def confirm(self, *, within: float) -> bool:
@@ -60,7 +58,8 @@ class Lease:
         Raises:
             QueueUnavailable: as ``hold``.
         """
-        if self.is_held and self._clock.monotonic() - self._renewed_at < within:
+        renewed_at = self._held_until - self._seconds
+        if self.is_held and self._clock.monotonic() - renewed_at < within:
             return True
         return await self.hold()
 
