@@ -119,11 +119,17 @@ async def test_failures_that_do_not_weigh_never_open(board: Board) -> None:
 
 async def test_the_last_try_opens_if_nobody_had_a_success_since_the_first(board: Board) -> None:
     """Two tries of Ann in a row without any success: instead of giving her message up."""
+    await board.there.ok(DIFY)
     assert not await board.here.failed(DIFY, ANN, CODE, NO_ANSWER)
     assert not await board.here.failed(DIFY, BEN, CODE, NO_ANSWER, last_try=2)
 
     assert await board.there.failed(DIFY, ANN, CODE, NO_ANSWER, last_try=2)
     assert await board.state() is OPEN
+
+
+async def test_the_last_try_opens_where_the_former_ones_are_forgotten(board: Board) -> None:
+    """Redis was wiped, or an embedded process was started anew, in the middle of an outage."""
+    assert await board.here.failed(DIFY, ANN, CODE, NO_ANSWER, last_try=4)
 
 
 async def test_the_last_try_opens_nothing_if_somebody_had_a_success_since_the_first(

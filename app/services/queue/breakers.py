@@ -25,7 +25,7 @@ LONGEST_PAUSE: Final = 30.0
 NEXT_PROBE: Final = 1.0
 #: A user who was let go as the probe has asked by then.
 INVITATION: Final = 2.0
-#: Failures without a success behind them are remembered so long.
+#: Failures without a success behind them, and such successes, are remembered so long.
 REMEMBERED: Final = 86_400
 
 #: What may be told to anybody of a peer.
@@ -130,7 +130,8 @@ class Breakers:
         Args:
             weight: ``NOBODY_THERE``, ``NO_ANSWER`` or ``NO_WEIGHT``; a success sets the sum back.
             last_try: failed tries of a message that would be given up now: it opens if nobody had a
-                success since the first of them. 0: the message is not given up.
+                success since the first of them, or if Redis has lost what it knew of that. 0: the
+                message is not given up.
         """
         first, longest = milliseconds(FIRST_PAUSE), milliseconds(LONGEST_PAUSE)
         is_open, is_new, pause = await self._run(
@@ -154,7 +155,7 @@ class Breakers:
         Args:
             closes: False for a success that began before it opened: it says nothing about now.
         """
-        was_open = await self._run("ok", peer, int(closes))
+        was_open = await self._run("ok", peer, int(closes), REMEMBERED)
         if was_open >= 0:
             logger.info("breaker.closed 恢复提问", peer=peer, seconds=was_open / 1000)
         return bool(was_open >= 0)

@@ -29,7 +29,10 @@ local failures = redis.call('HINCRBY', hash, 'failures', ARGV[6])
 -- Whoever succeeds clears all of it: what is counted here lies behind the last success of anybody.
 local own = redis.call('HINCRBY', hash, 'of:' .. user, 1)
 local tries = tonumber(ARGV[8])
-if failures < tonumber(ARGV[7]) and (tries == 0 or own < tries) then
+-- Fewer than it has behind it, and nobody's success: Redis has lost what was counted, and knows nothing.
+local was_ok = redis.call('EXISTS', hash .. ':ok') == 1
+local may_be_alone = tries > 0 and (own >= tries or not was_ok)
+if failures < tonumber(ARGV[7]) and not may_be_alone then
   redis.call('EXPIRE', hash, ARGV[11])
   return {0, 0, 0}
 end
