@@ -1,58 +1,42 @@
 """
-The simulated Dify: a real HTTP server with the chat API of two releases, steered by the questions.
+The simulated Dify: a real HTTP server with the API of two releases, steered by the questions.
 
 In a test: `async with DifySimulator.start(kind="chat") as dify:`; alone:
 `python -m simulators.dify --port 5001 --release 1.13.0 --kind chatflow --api-key app-…`.
-What a question may order stands in `simulators.dify_script`.
+What a question may order stands in `simulators.dify_script`, what can be set for an app in
+`simulators.dify_app`; `POST /_sim/apps` sets it while the server runs.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from typing_extensions import override
 
-from simulators.dify_chat import PATH, ChatMessages, OnQuestion
+from simulators.dify_app import App, parsed_settings
+from simulators.dify_chat import OnQuestion, Questions
 from simulators.dify_concurrency import Concurrency
+from simulators.dify_control import AppPaths
+from simulators.dify_description import DescriptionPaths
+from simulators.dify_endpoint import Endpoint
 from simulators.dify_errors import DifyRefused, failing, refused_response
-from simulators.dify_paths import ReadPaths, stop_body_user
+from simulators.dify_faults import KINDS, STATUS_FAULTS
+from simulators.dify_paths import StorePaths, json_body, stop_body_user
 from simulators.dify_release import Kind, Release, body_json
-from simulators.dify_store import App, Store
-from simulators.faults import FaultKind, FaultSwitches
+from simulators.dify_store import Store
+from simulators.faults import FaultSwitches
 from simulators.recorder import Record, Recorder
 from simulators.serving import Simulator, cut, run_alone
 
 API_KEY = "app-simulated"
 PING_SECONDS = 10.0
 IDLE_SECONDS = 300.0
-
-CHAT = (PATH,)
-KINDS = {
-    "latency": FaultKind(explanation="begin later", unit="seconds", endpoints=CHAT),
-    "pace": FaultKind(explanation="time between deltas", unit="seconds", endpoints=CHAT),
-    "http_429": FaultKind(
-        explanation="HTTP 429; the value is its Retry-After, 0 = none",
-        unit="seconds",
-        endpoints=CHAT,
-    ),
-    "http_500": FaultKind(explanation="HTTP 500", endpoints=CHAT),
-    "http_502": FaultKind(explanation="HTTP 502, the proxy's page", endpoints=CHAT),
-    "http_503": FaultKind(explanation="HTTP 503, the proxy's page", endpoints=CHAT),
-    "http_504": FaultKind(explanation="HTTP 504, the proxy's page", endpoints=CHAT),
-    "hang": FaultKind(explanation="no byte of an answer", endpoints=CHAT),
-    "cut": FaultKind(explanation="break the connection before the answer", endpoints=CHAT),
-    "down": FaultKind(explanation="break every connection"),
-    "cut_midway": FaultKind(explanation="break the connection half-way", endpoints=CHAT),
-    "eof_midway": FaultKind(explanation="end half-way without a last event", endpoints=CHAT),
-    "error_midway": FaultKind(explanation="an error event half-way", endpoints=CHAT),
-    "stall": FaultKind(explanation="half-way only pings remain", endpoints=CHAT),
-}
-STATUS_FAULTS = ("http_429", "http_500", "http_502", "http_503", "http_504")
 
 AppHandler = Callable[[web.Request, App], Awaitable[web.Response]]
 
@@ -72,6 +56,7 @@ class DifySimulator(Simulator):
         api_key: str = API_KEY,
         max_active: int = 0,
         moderated: bool = False,
+        app: Mapping[str, Any] | None = None,
         pace: float = 0.0,
         ping_seconds: float = PING_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -85,9 +70,11 @@ class DifySimulator(Simulator):
         self.release = Release(release)
         self.api_key = api_key
         self.apps: dict[str, App] = {}
-        self.default_app = self.add_app(api_key, kind, max_active=max_active, moderated=moderated)
+        self.default_app = self.add_app(
+            api_key, kind, max_active=max_active, moderated=moderated, **(app or {})
+        )
         self.store = Store()
-        self._chat = ChatMessages(
+        self._questions = Questions(
             release=self.release,
             store=self.store,
             faults=faults,
@@ -97,7 +84,8 @@ class DifySimulator(Simulator):
             idle_seconds=idle_seconds,
             name_seconds=name_seconds,
         )
-        self._add_routes(ReadPaths(self.release, self.store))
+        AppPaths(self.apps, self.set_app).add_to(self.app)
+        self._add_routes(StorePaths(self.release, self.store), DescriptionPaths(self.release))
         self.app.on_response_prepare.append(self._add_headers)
 
     @classmethod
@@ -109,7 +97,7 @@ class DifySimulator(Simulator):
             async with simulator.running():
                 yield simulator
         finally:
-            await simulator._chat.errands.cancel()  # its own part
+            await simulator._questions.errands.cancel()  # its own part
 
     @property
     def base_url(self) -> str:
@@ -119,21 +107,40 @@ class DifySimulator(Simulator):
     @property
     def concurrency(self) -> Concurrency:
         """How many questions are and were answered at a time."""
-        return self._chat.concurrency
+        return self._questions.concurrency
 
     def hear_questions(self, listener: OnQuestion | None) -> None:
         """Have somebody told of each question before it is answered."""
-        self._chat.on_question = listener
+        self._questions.on_question = listener
 
-    def add_app(self, key: str, kind: str, *, max_active: int = 0, moderated: bool = False) -> App:
-        """Another app under its own key."""
-        app = App(key=key, kind=Kind(kind), max_active=max_active, moderated=moderated)
+    def add_app(self, key: str, kind: str, **settings: Any) -> App:
+        """
+        Another app under its own key; *settings* are those of `simulators.dify_app`.
+
+        Raises:
+            BadSetting: one of them is unknown or makes no sense.
+        """
+        app = App(key=key, **parsed_settings({**settings, "kind": kind}))
         self.apps[key] = app
         return app
 
+    def set_app(self, key: str, settings: Mapping[str, Any]) -> App:
+        """
+        Change the app of a key, or add one, a chat unless it is said; all or nothing.
+
+        Raises:
+            BadSetting: a setting is unknown or makes no sense.
+        """
+        app = self.apps.get(key)
+        if app is None:
+            return self.add_app(key, **{"kind": Kind.CHAT, **settings})
+        app.change(settings)
+        return app
+
     def questions(self) -> list[Record]:
-        """The requests to /chat-messages so far, oldest first."""
-        return self.recorder.of("request", f"POST {PATH}")
+        """The requests so far to the endpoints that take questions, oldest first."""
+        names = {f"POST {endpoint.value}" for endpoint in Endpoint}
+        return [record for record in self.recorder.of("request") if record.name in names]
 
     @override
     def about(self) -> dict[str, Any]:
@@ -150,7 +157,7 @@ class DifySimulator(Simulator):
             "overlaps": len(self.concurrency.overlaps),
         }
 
-    def _add_routes(self, paths: ReadPaths) -> None:
+    def _add_routes(self, paths: StorePaths, description: DescriptionPaths) -> None:
         def add(method: str, path: str, handler: AppHandler) -> None:
             async def serve(request: web.Request, app: App, _record: Record) -> Outcome:
                 response = await handler(request, app)
@@ -158,14 +165,19 @@ class DifySimulator(Simulator):
 
             self.app.router.add_route(method, path, self._guarded(serve))
 
-        self.app.router.add_post(PATH, self._guarded(self._ask))
-        self.app.router.add_post(f"{PATH}/{{task}}/stop", self._guarded(self._stop))
+        for endpoint in Endpoint:
+            ask, stop = partial(self._ask, endpoint), partial(self._stop, endpoint)
+            self.app.router.add_post(endpoint.value, self._guarded(ask))
+            self.app.router.add_post(endpoint.stop_path, self._guarded(stop))
         add("GET", "/v1/messages", paths.messages)
+        add("GET", "/v1/messages/{id}/suggested", paths.suggested)
+        feedback = partial(self._rate, paths)
+        self.app.router.add_post("/v1/messages/{id}/feedbacks", self._guarded(feedback))
         add("GET", "/v1/conversations", paths.conversations)
         add("DELETE", "/v1/conversations/{id}", paths.delete_conversation)
         add("GET", "/v1/workflows/run/{id}", paths.run)
-        add("GET", "/v1/info", paths.info)
-        add("GET", "/v1/parameters", paths.parameters)
+        add("GET", "/v1/info", description.info)
+        add("GET", "/v1/parameters", description.parameters)
         if self.release is Release.OLD:
             self.app.router.add_get("/v1/", self._welcome)
         self.app.router.add_route("*", "/{path:.*}", self._nowhere)
@@ -225,7 +237,9 @@ class DifySimulator(Simulator):
             raise DifyRefused(401, "unauthorized", "Access token is invalid")
         return app
 
-    async def _ask(self, request: web.Request, app: App, record: Record) -> "Outcome":
+    async def _ask(
+        self, endpoint: Endpoint, request: web.Request, app: App, record: Record
+    ) -> "Outcome":
         if request.content_type != "application/json":
             raise DifyRefused(
                 415,
@@ -237,10 +251,22 @@ class DifySimulator(Simulator):
             body = await request.json()
         except ValueError as error:
             raise DifyRefused(400, "bad_request", "Failed to decode JSON object") from error
-        return await self._chat.serve(request, app, body, record)
+        return await self._questions.serve(endpoint, request, app, body, record)
 
-    async def _stop(self, request: web.Request, _app: App, _record: Record) -> "Outcome":
-        self._chat.stop(request.match_info["task"], await stop_body_user(request))
+    async def _rate(
+        self, paths: StorePaths, request: web.Request, app: App, record: Record
+    ) -> "Outcome":
+        body = await json_body(request)
+        told = {name: body.get(name) for name in ("user", "rating", "content")}
+        record.facts |= {"message_id": request.match_info["id"], **told}
+        response = await paths.feedback(request, app)
+        return f"http_{response.status}", response
+
+    async def _stop(
+        self, endpoint: Endpoint, request: web.Request, app: App, _record: Record
+    ) -> "Outcome":
+        endpoint.admit(app.kind)
+        self._questions.stop(request.match_info["task"], await stop_body_user(request))
         body = body_json(self.release, {"result": "success"})
         return "ok", web.Response(body=body, headers={"Content-Type": "application/json"})
 

@@ -2,31 +2,25 @@
 Runs whose client has left: which of them go on, and what is saved of them.
 
 A stream of a run inside the API process dies at its next frame: its message stays with an empty
-answer. A blocking call's run hears of nobody's leaving before its end, and the newer release's
-chatflows go on in a worker: both are saved when they are done.
+answer. A blocking call's run hears of nobody's leaving before its end, and what the newer release
+runs in a worker goes on: both are saved when they are done. (Seen of chats and chatflows; the
+other kinds are run by the same code.)
 """
 
 import asyncio
 import time
 
-from simulators.dify_answering import MODEL_FAILED, PROMPT_TOKENS
-from simulators.dify_question import Question
+from simulators.dify_question import MODEL_FAILED, Question
 from simulators.dify_release import Kind, Release, now
 from simulators.dify_workflow_frames import STOPPED, STOPPED_BY_MODERATION
 from simulators.serving import Errands
 
 
-def by_worker(release: Release, kind: Kind) -> bool:
-    """Whether it runs outside the API process."""
-    return kind is Kind.CHATFLOW and release is Release.NEW
-
-
 class Afterlife:
     """Lets them go on; a stop order reaches them."""
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self) -> None:
         self.errands = Errands()
-        self._release = release
         self._running: dict[str, tuple[str, asyncio.Event]] = {}
 
     def stop(self, task_id: str, user: str) -> None:
@@ -47,8 +41,7 @@ class Afterlife:
         if message.run_status != "running":
             return
         message.answer = ""
-        in_process = not by_worker(self._release, question.app.kind)
-        if plan.lost or (hears_leaving and in_process and not plan.saved):
+        if plan.lost or (hears_leaving and not question.in_worker and not plan.saved):
             return
         self.errands.send(self._go_on(question, began))
 
@@ -72,14 +65,14 @@ class Afterlife:
     def _finish(self, question: Question) -> None:
         """As it would have ended with its client."""
         message, plan = question.message, question.plan
-        message.finished_at = now()
         if plan.error_after is not None:
             message.status, message.error, message.run_status = "error", MODEL_FAILED, "failed"
+            message.finished_at = now()
             return
-        message.answer = plan.kept or plan.final
-        message.run_status = "succeeded"
-        message.tokens = PROMPT_TOKENS + len(plan.deltas)
-        if plan.replacement is not None and by_worker(self._release, question.app.kind):
+        question.succeed(plan.final)
+        moderated_chatflow = plan.replacement is not None and question.app.kind is Kind.CHATFLOW
+        if moderated_chatflow and question.release is Release.NEW:
+            message.outputs = {}
             message.run_status, message.run_error = "stopped", STOPPED_BY_MODERATION
 
     def _break_off(self, question: Question, seconds: float) -> None:

@@ -1,4 +1,9 @@
-"""POST /v1/chat-messages of the simulated Dify: checks, faults, then the answer in either mode."""
+"""
+The endpoints of the simulated Dify that take questions: checks, faults, then the answer in either mode.
+
+What goes wrong in a worker before its graph begins, the caller never hears of: recorded of a
+chatflow of the newer release, and the same by its code of a workflow's stream.
+"""
 
 import asyncio
 import time
@@ -10,41 +15,40 @@ from typing import Any
 
 from aiohttp import web
 
-from simulators.dify_afterlife import Afterlife, by_worker
-from simulators.dify_answering import (
-    MODEL_FAILED,
-    Answering,
-    StreamCut,
-    StreamEnded,
-)
+from simulators.dify_afterlife import Afterlife
+from simulators.dify_answering import StreamCut, StreamEnded
+from simulators.dify_app import App
+from simulators.dify_blocking import blocking_response
+from simulators.dify_bodies import checked_body
 from simulators.dify_concurrency import Concurrency
+from simulators.dify_endpoint import Endpoint
 from simulators.dify_errors import (
     DifyRefused,
-    checked_body,
     conversation_missing,
     failing,
     too_many,
 )
-from simulators.dify_frames import Frames, Ids
-from simulators.dify_question import Question, blocking_failure, blocking_response
+from simulators.dify_form import filled_form
+from simulators.dify_frames import Ids
+from simulators.dify_graph_answering import answering_of
+from simulators.dify_question import MODEL_FAILED, Question, by_worker, is_streaming
 from simulators.dify_release import Kind, Release, now
 from simulators.dify_script import Plan, make_plan, parse_script
-from simulators.dify_store import App, Conversation, Store
+from simulators.dify_store import Conversation, Store
 from simulators.dify_wire import EventStream
-from simulators.dify_workflow_frames import WorkflowData
 from simulators.faults import FaultSwitches
 from simulators.recorder import Record
 from simulators.serving import cut
 
-PATH = "/v1/chat-messages"
+PATH = Endpoint.CHAT.value
 KEPT_TRIES = 50_000
 
 OnQuestion = Callable[[Mapping[str, Any], int], None]
 """Hears what is known of a question, and the TCP port it came from."""
 
 
-class ChatMessages:
-    """The endpoint; one per server, for all its apps."""
+class Questions:
+    """Answers them; one per server, for all its apps and for all three endpoints."""
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class ChatMessages:
     ) -> None:
         self.release = release
         self.concurrency = Concurrency()
-        self._afterlife = Afterlife(release)
+        self._afterlife = Afterlife()
         self.errands = self._afterlife.errands
         self.on_question: OnQuestion | None = None
         self._store = store
@@ -81,7 +85,7 @@ class ChatMessages:
             stream.stopped.set()
 
     async def serve(
-        self, request: web.Request, app: App, body: Any, record: Record
+        self, endpoint: Endpoint, request: web.Request, app: App, body: Any, record: Record
     ) -> tuple[str, web.StreamResponse]:
         """
         What happened in a word, and the response.
@@ -89,14 +93,16 @@ class ChatMessages:
         Raises:
             DifyRefused: an error body is due.
         """
-        asked = checked_body(self.release, body)
-        streaming = asked.get("response_mode") == "streaming"
+        record.facts |= {"endpoint": endpoint.value, "kind": app.kind.value}
+        endpoint.admit(app.kind)
+        asked = checked_body(endpoint, self.release, app, body)
+        streaming = is_streaming(asked)
         record.facts |= {
             "user": asked["user"],
             "query": asked["query"],
+            "inputs": asked["inputs"],
             "conversation_id": asked["conversation_id"],
             "mode": "streaming" if streaming else "blocking",
-            "kind": app.kind.value,
         }
         if app.kind is Kind.AGENT and not streaming:
             raise DifyRefused(400, "invalid_param", "Agent Chat App does not support blocking mode")
@@ -113,18 +119,19 @@ class ChatMessages:
     async def _converse(
         self, request: web.Request, app: App, asked: dict[str, Any], record: Record
     ) -> tuple[str, web.StreamResponse]:
-        conversation = self._conversation(app, asked)
-        if conversation is None:
-            if self._by_worker(app):
+        try:
+            conversation, inputs = self._conversation(app, asked)
+        except DifyRefused:
+            if by_worker(self.release, app.kind, streaming=is_streaming(asked)):
                 return "lost_before_graph", await self._ping_and_silence(request)
-            raise conversation_missing(self.release)
-        plan = self._plan(asked, conversation)
+            raise
+        plan = self._plan(request.path, asked, conversation)
         record.facts["try"] = self._tries[asked["user"], asked["query"]]
         if self.on_question is not None and request.transport is not None:
             self.on_question(record.facts, request.transport.get_extra_info("peername")[1])
         if plan.fail is not None:
             return f"http_{plan.fail[0]}", failing(self.release, *plan.fail, query=asked["query"])
-        question = self._question(app, asked, conversation, plan)
+        question = self._question(app, asked, conversation, inputs, plan)
         record.facts |= {
             "answered_conversation_id": question.ids.conversation_id,
             "message_id": question.ids.message_id,
@@ -132,14 +139,19 @@ class ChatMessages:
             "run_id": question.ids.run_id,
         }
         await self._name(question)
-        if record.facts["mode"] == "streaming":
+        if is_streaming(asked):
             return await self._stream(request, question)
         return await self._block(request, question)
 
     def _question(
-        self, app: App, asked: dict[str, Any], conversation: Conversation, plan: Plan
+        self,
+        app: App,
+        asked: dict[str, Any],
+        conversation: Conversation,
+        inputs: dict[str, Any],
+        plan: Plan,
     ) -> Question:
-        message = self._store.add_message(conversation, asked["query"], asked["inputs"])
+        message = self._store.add_message(conversation, asked["query"], inputs)
         ids = Ids(
             app_id=app.app_id,
             workflow_id=app.workflow_id,
@@ -150,59 +162,64 @@ class ChatMessages:
             created_at=message.created_at,
         )
         return Question(
+            release=self.release,
             app=app,
             asked=asked,
             conversation=conversation,
             message=message,
-            plan=self._with_faults(plan),
+            plan=plan,
             ids=ids,
         )
 
-    def _conversation(self, app: App, asked: dict[str, Any]) -> Conversation | None:
-        wanted = asked["conversation_id"]
-        if wanted is None:
-            return self._store.create(app, asked["user"])
-        return self._store.find(app, asked["user"], wanted)
+    def _conversation(self, app: App, asked: dict[str, Any]) -> tuple[Conversation, dict[str, Any]]:
+        """
+        The conversation and the inputs in force; those of its beginning last, but for chatflows.
 
-    def _plan(self, asked: dict[str, Any], conversation: Conversation) -> Plan:
+        Raises:
+            DifyRefused: there is no such conversation, or the inputs are not what the form asks for.
+        """
+        user, wanted = asked["user"], asked["conversation_id"]
+        found = None if wanted is None else self._store.find(app, user, wanted)
+        if wanted is not None and found is None:
+            raise conversation_missing(self.release)
+        if found is not None and not app.kind.has_graph:
+            return found, found.inputs
+        inputs = filled_form(app.asked_fields, asked["inputs"], self.release)
+        return found or self._store.create(app, user, inputs), inputs
+
+    def _plan(self, path: str, asked: dict[str, Any], conversation: Conversation) -> Plan:
         key = (asked["user"], asked["query"])
         self._tries[key] = self._tries.get(key, 0) + 1
         self._tries.move_to_end(key)
         if len(self._tries) > KEPT_TRIES:
             self._tries.popitem(last=False)
-        pace = self._faults.strike("pace", PATH)
-        return make_plan(
+        pace = self._faults.strike("pace", path)
+        plan = make_plan(
             parse_script(asked["query"]).on_try(self._tries[key]),
             release=self.release,
             turn=len(conversation.messages) + 1,
             pace=pace.value if pace else self._pace,
         )
+        return plan if plan.fail is not None else self._with_faults(path, plan)
 
     async def _name(self, question: Question) -> None:
         """The newer release waits before a first turn unless told not to name the conversation."""
-        naming = question.asked.get("auto_generate_name") is not False
+        naming = (
+            question.asked.get("auto_generate_name") is not False and question.app.kind.converses
+        )
         if question.first and naming and self.release is Release.NEW:
             await asyncio.sleep(self._name_seconds)
 
     async def _stream(
         self, request: web.Request, question: Question
     ) -> tuple[str, web.StreamResponse]:
-        asked, ids, plan = question.asked, question.ids, question.plan
+        user, task_id = question.asked["user"], question.ids.task_id
         began = time.monotonic()
-        stream = self._event_stream(request, split=plan.split)
-        workflow = WorkflowData(
-            self.release,
-            ids,
-            query=asked["query"],
-            user=asked["user"],
-            end_user=self._store.end_user(asked["user"]),
-            turn=len(question.conversation.messages),
-        )
-        frames = Frames(self.release, question.app.kind, ids)
-        answering = Answering(plan, frames, stream, question.message, workflow)
-        self._running[ids.task_id] = (asked["user"], stream)
+        stream = self._event_stream(request, split=question.plan.split)
+        answering = answering_of(question, stream, self._store.end_user(user))
+        self._running[task_id] = (user, stream)
         try:
-            if self._by_worker(question.app):
+            if question.in_worker:
                 await stream.ping()
             await answering.run()
         except StreamEnded:
@@ -216,7 +233,7 @@ class ChatMessages:
             self._afterlife.begin(question, began=began)
             raise
         finally:
-            del self._running[ids.task_id]
+            del self._running[task_id]
         return answering.outcome, stream.response
 
     async def _block(
@@ -224,7 +241,7 @@ class ChatMessages:
     ) -> tuple[str, web.StreamResponse]:
         plan, message = question.plan, question.message
         began = time.monotonic()
-        if self._by_worker(question.app):
+        if question.in_worker:
             self._afterlife.begin(question, began=began)
             return "blocking_lost", await self._ping_and_silence(request)
         is_stuck = plan.hang_after is not None or plan.stall_after is not None
@@ -240,17 +257,13 @@ class ChatMessages:
             cut(request)
             return "cut", web.Response(status=500)
         if plan.error_after is not None:
-            message.status, message.error = "error", MODEL_FAILED
-            raise blocking_failure(question)
-        message.answer = plan.kept or plan.final
-        message.run_status, message.finished_at = "succeeded", now()
-        return "answered", blocking_response(self.release, question)
+            message.status, message.error, message.run_status = "error", MODEL_FAILED, "failed"
+            message.finished_at = now()
+            return "failed_run", blocking_response(question)
+        question.succeed(plan.final)
+        return "answered", blocking_response(question)
 
-    def _by_worker(self, app: App) -> bool:
-        """The newer release runs chatflows outside its API process."""
-        return by_worker(self.release, app.kind)
-
-    def _with_faults(self, plan: Plan) -> Plan:
+    def _with_faults(self, path: str, plan: Plan) -> Plan:
         """The plan with what is switched on for all answers."""
         half = len(plan.deltas) // 2
         changes: dict[str, Any] = {}
@@ -260,7 +273,7 @@ class ChatMessages:
             ("error_midway", "error_after"),
             ("stall", "stall_after"),
         ):
-            if self._faults.strike(name, PATH):
+            if self._faults.strike(name, path):
                 changes[place] = half
         if not changes:
             return plan

@@ -1,6 +1,5 @@
-"""Answers of the simulated Dify that are no answers: JSON errors, HTML pages, checks of the body."""
+"""Answers of the simulated Dify that are no answers: JSON errors, HTML pages."""
 
-import uuid
 from typing import Any
 
 from aiohttp import web
@@ -103,49 +102,3 @@ def too_many(release: Release, app_id: str, limit: int) -> DifyRefused:
         "Too many requests. Please try again later. The current maximum concurrent requests "
         f"allowed{which} is {limit}.",
     )
-
-
-def checked_body(release: Release, body: Any) -> dict[str, Any]:
-    """
-    The body of POST /chat-messages, with its conversation id trimmed or None.
-
-    Raises:
-        DifyRefused: 400, a field is missing or wrong.
-    """
-    if not isinstance(body, dict):
-        raise DifyRefused(400, "bad_request", "The browser (or proxy) sent a bad request.")
-    if not isinstance(body.get("inputs"), dict):
-        raise _missing(release, "inputs")
-    query = body.get("query")
-    if query is None or (not isinstance(query, str) and release is Release.NEW):
-        raise _missing(release, "query")
-    if not str(query):
-        raise DifyRefused(400, "invalid_param", "query is required")
-    if body.get("response_mode") not in (None, "blocking", "streaming"):
-        raise _missing(release, "response_mode")
-    if body.get("user") in (None, "") or isinstance(body["user"], dict | list):
-        raise DifyRefused(400, "invalid_param", "Arg user must be provided.")
-    return {
-        **body,
-        "query": str(query).replace("\x00", ""),
-        "user": str(body["user"]),
-        "conversation_id": _conversation_id(body.get("conversation_id")),
-    }
-
-
-def _conversation_id(value: Any) -> str | None:
-    text = "" if value is None else str(value).strip()
-    if not text:
-        return None
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise DifyRefused(400, "invalid_param", f"{text} is not a valid uuid.") from error
-
-
-def _missing(release: Release, name: str) -> DifyRefused:
-    if release is Release.OLD:
-        message = "Missing required parameter in the JSON body"
-        return DifyRefused(400, "invalid_param", message, params=name)
-    message = f"1 validation error for ChatRequestPayload\n{name}\n  Field required or not allowed"
-    return DifyRefused(400, "invalid_param", message)

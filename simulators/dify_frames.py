@@ -1,9 +1,16 @@
-"""Frames of chat and agent apps, and those all apps share, with the fields and the order of each release."""
+"""
+Frames of apps without a graph, and those all apps share, with the fields and the order of each release.
+
+Completions are recorded of the older release, workflows of the newer one; the other halves follow
+from the code of the releases.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simulators.dify_outputs import MODEL_SELECTOR
 from simulators.dify_release import Kind, Release, frame_bytes, frame_json, metadata
 
 TOOL = "current_time"
@@ -40,13 +47,17 @@ class Frames:
         self._delta_start, self._delta_end = self._delta_template()
 
     def head(self, event: str) -> dict[str, Any]:
-        """What every frame but an error begins with."""
-        return {
-            "event": event,
-            "conversation_id": self.ids.conversation_id,
-            "message_id": self.ids.message_id,
-            "created_at": self.ids.created_at,
-            "task_id": self.ids.task_id,
+        """What every frame but an error begins with; completions and workflows have no conversation."""
+        ids = self.ids
+        if self.kind is Kind.WORKFLOW:
+            return {"event": event, "workflow_run_id": ids.run_id, "task_id": ids.task_id}
+        frame: dict[str, Any] = {"event": event}
+        if self.kind.converses:
+            frame["conversation_id"] = ids.conversation_id
+        return frame | {
+            "message_id": ids.message_id,
+            "created_at": ids.created_at,
+            "task_id": ids.task_id,
         }
 
     def encode(self, frame: dict[str, Any]) -> bytes:
@@ -54,26 +65,44 @@ class Frames:
         return frame_bytes(self.release, frame)
 
     def delta(self, text: str) -> bytes:
-        """`message` or, of an agent app, `agent_message`."""
+        """`message` or, of an agent app, `agent_message`, of a workflow `text_chunk`."""
         return self._delta_start + frame_json(self.release, text) + self._delta_end
 
     def _delta_template(self) -> tuple[bytes, bytes]:
         """A delta's bytes before and after its text: made once, they differ in nothing else."""
-        agent = self.kind is Kind.AGENT
-        frame = self.head("agent_message" if agent else "message")
-        frame |= {"id": self.ids.message_id, "answer": "\x00"}
-        if not agent:
-            chatflow = self.kind is Kind.CHATFLOW
-            frame["from_variable_selector"] = ["llm", "text"] if chatflow else None
-        start, _, end = self.encode(frame).partition(frame_json(self.release, "\x00"))
+        mark = "\x00"
+        start, _, end = self._delta(mark).partition(frame_json(self.release, mark))
         return start, end
 
-    def message_end(self, used: dict[str, Any]) -> bytes:
+    def _delta(self, text: str) -> bytes:
+        if self.kind is Kind.WORKFLOW:
+            return self.text_chunk(text, MODEL_SELECTOR)
+        agent = self.kind is Kind.AGENT
+        frame = self.head("agent_message" if agent else "message")
+        frame |= {"id": self.ids.message_id, "answer": text}
+        if not agent:
+            chatflow = self.kind is Kind.CHATFLOW
+            frame["from_variable_selector"] = MODEL_SELECTOR if chatflow else None
+        return self.encode(frame)
+
+    def text_chunk(self, text: str, selector: Sequence[str]) -> bytes:
+        """A piece of a workflow's outputs; the selector tells which node and variable it is from."""
+        frame = self.head("text_chunk")
+        frame["data"] = {"text": text, "from_variable_selector": list(selector)}
+        return self.encode(frame)
+
+    def text_replace(self, text: str) -> bytes:
+        """Everything a workflow streamed so far is replaced; documented, not recorded."""
+        frame = self.head("text_replace")
+        frame["data"] = {"text": text}
+        return self.encode(frame)
+
+    def message_end(self, used: dict[str, Any], citations: Sequence[dict[str, Any]] = ()) -> bytes:
         """The end of an answer."""
         frame = self.head("message_end")
         frame |= {
             "id": self.ids.message_id,
-            "metadata": metadata(self.release, used),
+            "metadata": metadata(self.release, used, citations),
             "files": [] if self.kind is Kind.CHATFLOW else None,
         }
         return self.encode(frame)

@@ -1,13 +1,18 @@
-"""The other paths of the simulated Dify that a bridge reads: history, runs, the app's description."""
+"""
+The other paths of the simulated Dify that a bridge needs: history, runs, what is said of an answer.
+
+Suggestions and feedback are from the documentation and the code, not from a recording.
+"""
 
 from typing import Any
 
 from aiohttp import web
 
+from simulators.dify_app import App
+from simulators.dify_endpoint import WRONG_ROUTE, only_conversing
 from simulators.dify_errors import DifyRefused, conversation_missing
 from simulators.dify_release import Kind, Release, body_json
 from simulators.dify_store import (
-    App,
     Message,
     Store,
     conversation_json,
@@ -17,10 +22,10 @@ from simulators.dify_store import (
 
 PAGE = 20
 MAX_PAGE = 100
-NOT_WORKFLOW_APP = "Please check if your app mode matches the right API route."
+RATINGS = ("like", "dislike", None)
 
 
-class ReadPaths:
+class StorePaths:
     """Answers from the store; an app and the request go in, a response comes out."""
 
     def __init__(self, release: Release, store: Store) -> None:
@@ -29,6 +34,7 @@ class ReadPaths:
 
     async def messages(self, request: web.Request, app: App) -> web.Response:
         """GET /messages: the newest page, the oldest of it first; `first_id` pages back."""
+        only_conversing(app.kind)
         query = request.query
         conversation = self._store.find(
             app, _user(query.get("user")), query.get("conversation_id", "")
@@ -48,6 +54,7 @@ class ReadPaths:
 
     async def conversations(self, request: web.Request, app: App) -> web.Response:
         """GET /conversations, newest first."""
+        only_conversing(app.kind)
         own = self._store.of_user(app, _user(request.query.get("user")))
         last_id = request.query.get("last_id")
         if last_id:
@@ -66,7 +73,8 @@ class ReadPaths:
 
     async def delete_conversation(self, request: web.Request, app: App) -> web.Response:
         """DELETE /conversations/{id}: 204 in the newer release, also the second time."""
-        body = await _json_body(request)
+        only_conversing(app.kind)
+        body = await json_body(request)
         conversation = self._store.find_deleted(
             app, _user(body.get("user")), request.match_info["id"]
         )
@@ -80,57 +88,43 @@ class ReadPaths:
 
     async def run(self, request: web.Request, app: App) -> web.Response:
         """GET /workflows/run/{id}: of chatflows the newer release only tells."""
-        if app.kind is not Kind.CHATFLOW or self._release is Release.OLD:
-            raise DifyRefused(400, "not_workflow_app", NOT_WORKFLOW_APP)
+        told = app.kind is Kind.WORKFLOW or (
+            app.kind is Kind.CHATFLOW and self._release is Release.NEW
+        )
+        if not told:
+            raise DifyRefused(400, "not_workflow_app", WRONG_ROUTE)
         message = self._store.find_run(app, request.match_info["id"])
         if message is None:
             raise DifyRefused(404, "not_found", "Workflow run not found")
-        return self._json(run_json(message, app.workflow_id))
+        return self._json(run_json(self._release, message, app.workflow_id))
 
-    async def info(self, _request: web.Request, app: App) -> web.Response:
-        """GET /info; the mode is told by the newer release only."""
-        told: dict[str, Any] = {"name": app.name, "description": app.name, "tags": []}
-        if self._release is Release.NEW:
-            told |= {"mode": app.kind.mode, "author_name": "admin"}
-        return self._json(told)
+    async def suggested(self, request: web.Request, app: App) -> web.Response:
+        """GET /messages/{id}/suggested."""
+        only_conversing(app.kind)
+        self._message(app, _user(request.query.get("user")), request)
+        if app.suggestions is None:
+            raise DifyRefused(400, "bad_request", "Suggested Questions Is Disabled.")
+        return self._json({"result": "success", "data": list(app.suggestions)})
 
-    async def parameters(self, _request: web.Request, app: App) -> web.Response:
-        """GET /parameters."""
-        uploads = ["remote_url", "local_file"]
-        return self._json(
-            {
-                "opening_statement": "你好，我是机器人",
-                "suggested_questions": [],
-                "suggested_questions_after_answer": {"enabled": False},
-                "speech_to_text": {"enabled": False},
-                "text_to_speech": {"enabled": False, "voice": "", "language": ""},
-                "retriever_resource": {"enabled": True},
-                "annotation_reply": {"enabled": False},
-                "more_like_this": {"enabled": False},
-                "user_input_form": [],
-                "sensitive_word_avoidance": _word_avoidance(app),
-                "file_upload": {
-                    "image": {
-                        "enabled": False,
-                        "number_limits": 3,
-                        "detail": "high",
-                        "transfer_methods": uploads,
-                    },
-                    "enabled": True,
-                    "allowed_file_types": ["image", "document"],
-                    "allowed_file_extensions": [".PNG", ".TXT"],
-                    "allowed_file_upload_methods": uploads,
-                    "number_limits": 3,
-                },
-                "system_parameters": {
-                    "image_file_size_limit": 10,
-                    "video_file_size_limit": 100,
-                    "audio_file_size_limit": 50,
-                    "file_size_limit": 15,
-                    "workflow_file_upload_limit": 10,
-                },
-            }
-        )
+    async def feedback(self, request: web.Request, app: App) -> web.Response:
+        """POST /messages/{id}/feedbacks; a rating of null takes the last one back."""
+        body = await json_body(request)
+        message = self._message(app, _user(body.get("user")), request)
+        rating, content = body.get("rating"), body.get("content")
+        if rating not in RATINGS:
+            raise DifyRefused(400, "invalid_param", f"{rating} is not a valid choice")
+        if rating is None and message.feedback is None:
+            raise DifyRefused(
+                400, "invalid_param", "rating cannot be None when feedback not exists"
+            )
+        message.feedback = rating and {"rating": rating, "content": content}
+        return self._json({"result": "success"})
+
+    def _message(self, app: App, user: str, request: web.Request) -> Message:
+        message = self._store.find_message(app, user, request.match_info["id"])
+        if message is None:
+            raise DifyRefused(404, "not_found", "Message Not Exists.")
+        return message
 
     def _json(self, value: Any) -> web.Response:
         return web.Response(
@@ -138,24 +132,18 @@ class ReadPaths:
         )
 
 
-def _word_avoidance(app: App) -> dict[str, Any]:
-    """As the console saves it; an app that never had any tells `configs` instead of `config`."""
-    if not app.moderated:
-        return {"enabled": False, "type": "", "configs": []}
-    config = {
-        "keywords": "敏感词",
-        "inputs_config": {"enabled": False, "preset_response": ""},
-        "outputs_config": {"enabled": True, "preset_response": "内容已被替换"},
-    }
-    return {"enabled": True, "type": "keywords", "config": config}
-
-
 async def stop_body_user(request: web.Request) -> str:
     """The user named in the body of a stop order."""
-    return _user((await _json_body(request)).get("user"))
+    return _user((await json_body(request)).get("user"))
 
 
-async def _json_body(request: web.Request) -> dict[str, Any]:
+async def json_body(request: web.Request) -> dict[str, Any]:
+    """
+    The body, empty if it is JSON but no object.
+
+    Raises:
+        DifyRefused: 400, it is not JSON.
+    """
     try:
         body = await request.json()
     except ValueError as error:

@@ -1,7 +1,8 @@
-"""The two releases the simulated Dify can be, and how each writes its JSON."""
+"""The two releases the simulated Dify can be, the kinds of apps, and how each release writes its JSON."""
 
 import json
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -19,11 +20,23 @@ class Kind(StrEnum):
     CHAT = "chat"
     AGENT = "agent"
     CHATFLOW = "chatflow"
+    WORKFLOW = "workflow"
+    COMPLETION = "completion"
 
     @property
     def mode(self) -> str:
         """Dify's own word."""
-        return {"chat": "chat", "agent": "agent-chat", "chatflow": "advanced-chat"}[self.value]
+        return {Kind.AGENT: "agent-chat", Kind.CHATFLOW: "advanced-chat"}.get(self, self.value)
+
+    @property
+    def converses(self) -> bool:
+        """Whether it has conversations."""
+        return self not in (Kind.WORKFLOW, Kind.COMPLETION)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether it runs nodes."""
+        return self in (Kind.CHATFLOW, Kind.WORKFLOW)
 
 
 PING = b"event: ping\n\n"
@@ -50,7 +63,13 @@ def body_json(release: Release, value: Any) -> bytes:
 
 
 def usage(
-    release: Release, kind: Kind, *, prompt: int, completion: int, latency: float
+    release: Release,
+    kind: Kind,
+    *,
+    prompt: int,
+    completion: int,
+    latency: float,
+    price: str = "",
 ) -> dict[str, Any]:
     """Token counts; prices are strings. The older release does not add up an agent's."""
     old_agent = release is Release.OLD and kind is Kind.AGENT
@@ -64,26 +83,28 @@ def usage(
         "completion_tokens": completion,
         "completion_unit_price": unit,
         "completion_price_unit": unit,
-        "completion_price": zero,
+        "completion_price": price or zero,
         "total_tokens": 0 if old_agent else prompt + completion,
-        "total_price": zero,
+        "total_price": price or zero,
         "currency": "USD",
         "latency": 0.0 if old_agent else latency,
     }
     if release is Release.NEW:
-        timed = kind is Kind.CHATFLOW
         counts |= {
-            "time_to_first_token": 0.0 if timed else None,
-            "time_to_generate": latency if timed else None,
+            "time_to_first_token": 0.0 if kind.has_graph else None,
+            "time_to_generate": latency if kind.has_graph else None,
         }
     return counts
 
 
-def metadata(release: Release, used: dict[str, Any]) -> dict[str, Any]:
-    """The `metadata` of an answer's end."""
+def metadata(
+    release: Release, used: dict[str, Any], citations: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The `metadata` of an answer's end; the older release tells of citations only if there are any."""
     if release is Release.OLD:
-        return {"usage": used}
-    return {"annotation_reply": None, "retriever_resources": [], "usage": used}
+        cited = {"retriever_resources": list(citations)} if citations else {}
+        return {**cited, "usage": used}
+    return {"annotation_reply": None, "retriever_resources": list(citations), "usage": used}
 
 
 def now() -> int:

@@ -1,33 +1,20 @@
 """Conversations, messages and runs of the simulated Dify; everything is scoped by app and user."""
 
+import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulators.dify_app import App
 from simulators.dify_release import Kind, Release, now
 
 KEPT_CONVERSATIONS = 50_000
 
 
 @dataclass(slots=True, kw_only=True)
-class App:
-    """An app of the simulated Dify; its key decides everything about it."""
-
-    key: str
-    kind: Kind
-    name: str = "群聊助手"
-    max_active: int = 0
-    """Concurrent requests allowed; 0 = any number."""
-    moderated: bool = False
-    """Whether /parameters says that output is moderated."""
-    app_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    workflow_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    active: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
 class Message:
-    """A question and its answer."""
+    """A question and its answer; of a workflow app it is the run alone."""
 
     message_id: str
     conversation_id: str
@@ -43,17 +30,28 @@ class Message:
     """What the run says where it is not what the message says."""
     finished_at: int | None = None
     tokens: int = 0
+    steps: int = 0
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """Of the run, once it has succeeded."""
+    citations: list[dict[str, Any]] = field(default_factory=list)
+    feedback: dict[str, str | None] | None = None
+    """`rating` and `content`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """A conversation; valid only with the same app and the same user."""
+    """
+    A conversation; valid only with the same app and the same user.
+
+    A completion and a run of a workflow have one of their own too, of which nobody is told.
+    """
 
     conversation_id: str
     app_key: str
     user: str
     created_at: int
     updated_at: int
+    inputs: dict[str, Any] = field(default_factory=dict)
     name: str = "New conversation"
     deleted: bool = False
     messages: list[Message] = field(default_factory=list)
@@ -66,12 +64,13 @@ class Store:
         self._keep = keep
         self._conversations: dict[str, Conversation] = {}
         self._runs: dict[str, tuple[Conversation, Message]] = {}
+        self._messages: dict[str, tuple[Conversation, Message]] = {}
         self._end_users: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._conversations)
 
-    def create(self, app: App, user: str) -> Conversation:
+    def create(self, app: App, user: str, inputs: Mapping[str, Any]) -> Conversation:
         """A new conversation."""
         at = now()
         conversation = Conversation(
@@ -80,12 +79,14 @@ class Store:
             user=user,
             created_at=at,
             updated_at=at,
+            inputs=dict(inputs),
         )
         self._conversations[conversation.conversation_id] = conversation
         if len(self._conversations) > self._keep:
             oldest = self._conversations.pop(next(iter(self._conversations)))
             for message in oldest.messages:
                 self._runs.pop(message.run_id, None)
+                self._messages.pop(message.message_id, None)
         return conversation
 
     def find(self, app: App, user: str, conversation_id: str) -> Conversation | None:
@@ -125,12 +126,20 @@ class Store:
         conversation.messages.append(message)
         conversation.updated_at = message.created_at
         self._runs[message.run_id] = (conversation, message)
+        self._messages[message.message_id] = (conversation, message)
         return message
 
     def find_run(self, app: App, run_id: str) -> Message | None:
         """The message of a workflow run of this app."""
         found = self._runs.get(run_id)
         return found[1] if found and found[0].app_key == app.key else None
+
+    def find_message(self, app: App, user: str, message_id: str) -> Message | None:
+        """The message if it is this app's and this user's; a workflow app has none."""
+        conversation, message = self._messages.get(message_id, (None, None))
+        if conversation is None or app.kind is Kind.WORKFLOW:
+            return None
+        return message if (conversation.app_key, conversation.user) == (app.key, user) else None
 
     def end_user(self, user: str) -> str:
         """The id Dify gives to a `user` string."""
@@ -142,12 +151,13 @@ def message_json(release: Release, message: Message) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": message.message_id, "conversation_id": message.conversation_id}
     if release is Release.NEW:
         shown["parent_message_id"] = str(uuid.UUID(int=0))
+    rated = message.feedback and {"rating": message.feedback["rating"]}
     shown |= {
         "inputs": message.inputs,
         "query": message.query,
         "answer": message.answer,
-        "feedback": None,
-        "retriever_resources": [],
+        "feedback": rated,
+        "retriever_resources": message.citations,
         "created_at": message.created_at,
         "agent_thoughts": [],
         "message_files": [],
@@ -164,7 +174,7 @@ def conversation_json(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.conversation_id,
         "name": conversation.name,
-        "inputs": {},
+        "inputs": conversation.inputs,
         "status": "normal",
         "introduction": "",
         "created_at": conversation.created_at,
@@ -172,17 +182,22 @@ def conversation_json(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def run_json(message: Message, workflow_id: str) -> dict[str, Any]:
-    """GET /workflows/run/{id}, as releases tell it that tell it of a chatflow."""
-    done = message.run_status == "succeeded"
+def run_json(release: Release, message: Message, workflow_id: str) -> dict[str, Any]:
+    """
+    GET /workflows/run/{id}.
+
+    Inputs are a text that holds JSON, and so are the older release's outputs: by its code, not by
+    a recording.
+    """
+    outputs = json.dumps(message.outputs, ensure_ascii=False)
     return {
         "id": message.run_id,
         "workflow_id": workflow_id,
         "status": message.run_status,
-        "inputs": "{}",
-        "outputs": {"answer": message.answer, "files": []} if done else {},
+        "inputs": json.dumps(message.inputs, ensure_ascii=False),
+        "outputs": outputs if release is Release.OLD else message.outputs,
         "error": message.run_error or message.error,
-        "total_steps": 3 if done else 0,
+        "total_steps": message.steps,
         "total_tokens": message.tokens,
         "created_at": message.created_at,
         "finished_at": message.finished_at,

@@ -43,6 +43,12 @@ class Asker:
         async with self.post(query, **fields) as response:
             return response.status, await response.read()
 
+    async def send(self, path: str, **body: Any) -> tuple[int, bytes]:
+        """Status and whole body of any POST, by user "u" and streaming unless it is said."""
+        body = {"inputs": {}, "user": "u", "response_mode": "streaming", **body}
+        async with self.http.post(f"{self.dify.base_url}{path}", json=body) as response:
+            return response.status, await response.read()
+
     async def get(self, path: str, **params: str) -> tuple[int, Any]:
         """Status and JSON of a reading path."""
         async with self.http.get(f"{self.dify.base_url}{path}", params=params) as response:
@@ -51,8 +57,9 @@ class Asker:
 
 @asynccontextmanager
 async def asking(**settings: Any) -> AsyncIterator[Asker]:
+    """A client of a simulated Dify; what is lost in silence is lost after 5 seconds."""
     async with (
-        DifySimulator.start(**settings) as dify,
+        DifySimulator.start(**{"idle_seconds": 5.0, **settings}) as dify,
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {dify.api_key}"}) as http,
     ):
         yield Asker(dify, http)
