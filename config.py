@@ -282,4 +282,4 @@ def _show_default(leaf: Leaf) -> str:
         return default.get_secret_value()
     if isinstance(default, bool):
         return str(default).lower()
-    return "" if default == () else str(default)
+    return "" if default in ((), {}) else str(default)

@@ -15,6 +15,7 @@ from app.commands.ledger import ledger
 from app.commands.output import FAILED, AsJson, fail, load, print_json
 from app.commands.queue import queue
 from app.commands.settings import settings
+from app.commands.usage import usage
 
 #: Seconds; the container's own bound for the check is 5.
 HEALTH_SECONDS = 4.0
@@ -63,6 +64,7 @@ def healthcheck() -> None:
 app.command()(settings)
 app.command()(doctor)
 app.command()(ledger)
+app.command()(usage)
 app.add_typer(callback, name="callback")
 app.add_typer(queue, name="queue")
 app.add_typer(groups, name="groups")

@@ -1,29 +1,45 @@
 """The clients of what the bridge speaks with, made of the settings: Dify's apps and the gateway."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from zoneinfo import ZoneInfo
 
 import aiohttp
 
+from app.services.checks.dify_rules import judge_app
+from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.client import DifyClient
+from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import AdaptiveLimit, Gate
 from app.services.dify.transport import DifyApp
 from app.services.ecloud.client import EcloudClient, EcloudLogin
+from app.services.errors import DifyRejected
+from app.services.findings import Look
 from app.utils.clock import Clock
 from config import DifySettings, EcloudSettings, WholeDifyApp
 
+#: Between two looks at what an app is, in seconds; and while one is away or cannot be asked as it is.
+APPS_SECONDS = 300.0
+APPS_SOON_SECONDS = 15.0
+#: Characters of the digest that stands beside a conversation's id.
+DIGEST_LENGTH = 16
 #: The gateway's login of the flat settings.
 DEFAULT_LOGIN = "default"
 
 
 def make_apps(
-    settings: DifySettings, http: aiohttp.ClientSession, clock: Clock
+    settings: DifySettings, http: aiohttp.ClientSession, clock: Clock, zone: ZoneInfo
 ) -> Mapping[str, AskedApp]:
     """Every app that the settings name, by name; the default one first, if it is named."""
-    return {one.name: _make_app(one, http, clock) for one in settings.every_app()}
+    return {one.name: _make_app(one, http, clock, zone) for one in settings.every_app()}
 
 
-def _make_app(one: WholeDifyApp, http: aiohttp.ClientSession, clock: Clock) -> AskedApp:
+def _make_app(
+    one: WholeDifyApp, http: aiohttp.ClientSession, clock: Clock, zone: ZoneInfo
+) -> AskedApp:
     app = DifyApp(
         name=one.name,
         base_url=one.base_url,
@@ -31,14 +47,46 @@ def _make_app(one: WholeDifyApp, http: aiohttp.ClientSession, clock: Clock) -> A
         blocking_timeout=one.blocking_timeout,
         streaming_timeout=one.streaming_timeout,
         first_event_timeout=one.first_event_timeout,
+        kind=one.kind,
+        input_key=one.input_key,
+        output_key=one.output_key,
     )
     limit = AdaptiveLimit.starting_at(one.initial_concurrency, maximum=one.max_concurrency)
     return AskedApp(
         client=DifyClient(http, app, clock),
         gate=Gate(limit),
+        inputs=InputTemplates(one.inputs, zone),
+        fallback=one.fallback,
+        key_digest=_digest(app),
         is_streamed=one.streaming_enabled,
         ignores_moderation=one.stream_moderated,
     )
+
+
+def _digest(app: DifyApp) -> str:
+    """Enough of a digest to tell keys apart, too little to say anything about one."""
+    whole = sha256(f"{app.base_url}\n{app.api_key}".encode())
+    return whole.hexdigest()[:DIGEST_LENGTH]
+
+
+def inspect_apps(apps: Mapping[str, AskedApp]) -> Inspection:
+    """What looks at the apps, now and then."""
+    looks = {name: partial(look_at_app, app) for name, app in apps.items()}
+    return Inspection(looks, every=APPS_SECONDS, soon=APPS_SOON_SECONDS)
+
+
+async def look_at_app(app: AskedApp) -> Look:
+    """
+    Let an app say what it is, and judge that.
+
+    Raises:
+        DifyError: it could not be asked, or does not take the key.
+    """
+    health = await app.client.ping()
+    with suppress(DifyRejected):
+        # Some proxies let only questions through.
+        await app.client.parameters()
+    return judge_app(app, health.app_name)
 
 
 def make_ecloud(settings: EcloudSettings, http: aiohttp.ClientSession) -> EcloudClient | None:

@@ -34,7 +34,7 @@ from app.opening import (
     redis_look,
     refuse_unfit,
 )
-from app.peers import make_apps, make_ecloud
+from app.peers import inspect_apps, make_apps, make_ecloud
 from app.services.accounts import Accounts
 from app.services.checks.inspection import Inspection
 from app.services.contacts import Contacts
@@ -110,6 +110,7 @@ class Runtime:
     reception: Reception
     #: By name; empty: the settings name none yet; messages are accepted and wait.
     apps: Mapping[str, AskedApp]
+    app_inspection: Inspection
     #: None: the settings name none yet; answers wait.
     ecloud: EcloudClient | None
 
@@ -170,6 +171,8 @@ def _assemble(
     settings: Settings, role: Role, *, store: Store, redis: Redis, http: aiohttp.ClientSession
 ) -> Runtime:
     clock = SystemClock()
+    zone = ZoneInfo(settings.conversations.timezone)
+    apps = make_apps(settings.dify, http, clock, zone)
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}".replace(":", "-")
     processing = settings.message_processing
     queue = RedisQueue(
@@ -196,7 +199,7 @@ def _assemble(
     groups = Groups(store, group_defaults(settings))
     contacts = Contacts(store, max_age=timedelta(seconds=settings.contacts.max_age))
     bell = OutboxBell(redis)
-    journal = Journal(ZoneInfo(settings.conversations.timezone))
+    journal = Journal(zone)
     return Runtime(
         settings=settings,
         role=role,
@@ -226,7 +229,8 @@ def _assemble(
             metrics=metrics,
             clock=clock,
         ),
-        apps=make_apps(settings.dify, http, clock),
+        apps=apps,
+        app_inspection=inspect_apps(apps),
         ecloud=make_ecloud(settings.ecloud, http),
     )
 
@@ -252,6 +256,7 @@ def group_defaults(settings: Settings) -> GroupSettings:
             max_message_age=settings.message_processing.max_message_age,
         ),
         mention_sender=settings.reply.mention_sender,
+        is_plain=settings.reply.plain_text,
     )
 
 

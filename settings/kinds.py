@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -50,6 +52,34 @@ def _parse_list(value: Any) -> Any:
         return json.loads(value)
     except ValueError as error:
         raise ValueError("不是合法的 JSON 数组") from error
+
+
+def _parse_object(value: Any) -> Any:
+    """An environment variable holds an object as JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("不是合法的 JSON 对象") from error
+
+
+#: What a template may name: facts of the message that is asked about.
+PLACEHOLDERS = ("user_id", "user_name", "group_id", "group_name", "message_id", "time", "bot_id")
+
+
+def _check_templates(templates: Mapping[str, str]) -> Mapping[str, str]:
+    for name, template in templates.items():
+        if not name.strip():
+            raise ValueError("有变量没有名字")
+        try:
+            parts = list(Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{name} 的模板里花括号不成对") from error
+        for _, key, form, conversion in parts:
+            if key is not None and (key not in PLACEHOLDERS or form or conversion):
+                raise ValueError(f"{name} 的模板里有不认识的 {{{key}}}")
+    return templates
 
 
 def _check_header_value(secret: SecretStr) -> SecretStr:
@@ -176,6 +206,17 @@ Words = Annotated[
     AfterValidator(_check_words),
     Allowed('由非空文本组成的 JSON 数组,例如 ["/ai", "小助手"]'),
 ]
+InputTemplates = Annotated[
+    Mapping[str, str],
+    BeforeValidator(_parse_object),
+    AfterValidator(_check_templates),
+    Allowed(
+        "变量名到模板的 JSON 对象,模板里可用 "
+        + "、".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        + ",花括号本身写成 {{ 和 }}"
+    ),
+]
+"""Variables of an app by templates of ``str.format`` that name placeholders only."""
 Timezone = Annotated[
     str, AfterValidator(_check_timezone), Allowed("IANA 时区名,例如 Asia/Shanghai")
 ]

@@ -5,6 +5,7 @@ The line below a field is what an operator reads about it (settings table, conso
 Chinese; it says unit and effect. Bounds stand in the types.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -19,6 +20,7 @@ from settings.kinds import (
     EmptyCounts,
     HeaderSecret,
     HttpUrl,
+    InputTemplates,
     Lease,
     Listed,
     Number,
@@ -37,6 +39,13 @@ Name = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
     Allowed("1 到 64 个字母、数字、- 或 _"),
+]
+
+
+OptionalName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-]{0,64}$"),
+    Allowed("另一个应用的名字,或空"),
 ]
 
 
@@ -134,12 +143,31 @@ class EcloudSettings(Section):
 DEFAULT_APP = "default"
 
 
+AppKind = Literal["auto", "chat", "workflow", "completion"]
+#: How an app calls one of its variables.
+Variable = Annotated[
+    str,
+    Field(pattern=r"^\w{1,100}$"),
+    Allowed("变量名:1 到 100 个文字、数字或 _"),
+]
+OptionalVariable = Annotated[
+    str,
+    Field(pattern=r"^\w{0,100}$"),
+    Allowed("变量名,或空"),
+]
+
+
 class DifyApp(Section):
     """One more Dify app; what it leaves out is as for the default app."""
 
     name: Name
     base_url: Annotated[HttpUrl, Field(min_length=1)]
     api_key: Annotated[HeaderSecret, Field(min_length=1)]
+    kind: AppKind | None = None
+    input_key: Variable | None = None
+    output_key: OptionalVariable | None = None
+    inputs: InputTemplates | None = None
+    fallback: OptionalName | None = None
     streaming_enabled: bool | None = None
     stream_moderated: bool | None = None
     streaming_timeout: TimeLimit | None = None
@@ -155,6 +183,11 @@ class WholeDifyApp(Section):
     name: Name
     base_url: str
     api_key: SecretStr
+    kind: AppKind
+    input_key: str
+    output_key: str
+    inputs: Mapping[str, str]
+    fallback: str
     streaming_enabled: bool
     stream_moderated: bool
     streaming_timeout: float
@@ -177,6 +210,18 @@ class DifySettings(Section):
         Allowed("由 {name, base_url, api_key} 组成的数组,可另写本节的时限、并发与流式各项"),
     ] = ()
     """更多的 Dify 应用,每个写 name、base_url、api_key;哪个群用哪个见 python -m app.cli groups app。"""
+    kind: AppKind = "auto"
+    """应用的种类:chat(聊天助手、Agent、Chatflow)、workflow(工作流)、completion(文本生成);auto 自动识别。"""
+    input_key: Variable = "query"
+    """工作流和文本生成应用中接收问题的输入变量。"""
+    output_key: OptionalVariable = ""
+    """工作流中作为回答的输出变量;空则取 answer、text、output、result,或唯一的文本输出。"""
+    inputs: InputTemplates = Field(default_factory=dict)
+    """随问题传给应用的变量,值是模板,例如 {"name": "{user_name}"}。"""
+    fallback: OptionalName = ""
+    """这个应用熔断期间代为回答的应用名;空则等它恢复。"""
+    recap_turns: Annotated[Number, Field(ge=0, le=20)] = 0
+    """Dify 忘了对话(被删除、换了密钥或无法继续)时,把最近几轮问答附在新对话的问题前;0 表示不附。"""
     streaming_enabled: bool = False
     """是否用流式模式向 Dify 提问,并边生成边发送。"""
     stream_moderated: bool = False
@@ -208,11 +253,30 @@ class DifySettings(Section):
             seen.add(app.name)
         return apps
 
+    @model_validator(mode="after")
+    def _fallbacks_exist(self) -> Self:
+        names = {app.name for app in self.apps} | {DEFAULT_APP}
+        wanted = {app.name: app.fallback or "" for app in self.apps} | {DEFAULT_APP: self.fallback}
+        for name, fallback in wanted.items():
+            if fallback and (fallback not in names or fallback == name):
+                raise PydanticCustomError(
+                    "needed",
+                    "应用 {name} 的 fallback 必须是另一个应用的名字:{names}",
+                    {
+                        "name": name,
+                        "names": "、".join(sorted(names - {name})) or "没有另一个应用",
+                        "key": "fallback",
+                    },
+                )
+        return self
+
     def every_app(self) -> tuple[WholeDifyApp, ...]:
         """All apps that can be asked, the default one first."""
         own = self.model_dump(include=set(WholeDifyApp.model_fields))
         first = () if self.missing else ({**own, "name": DEFAULT_APP},)
-        others = ({**own, **app.model_dump(exclude_none=True)} for app in self.apps)
+        # Whom the default app falls back on is its own matter: it may be this very app.
+        shared = {**own, "fallback": ""}
+        others = ({**shared, **app.model_dump(exclude_none=True)} for app in self.apps)
         return tuple(WholeDifyApp.model_validate(one) for one in (*first, *others))
 
 
@@ -277,6 +341,10 @@ class ReplySettings(Section):
     """一段回复的最多字符数,更长的在段落或句末分开。"""
     mention_sender: bool = True
     """第一段回复是否 @ 提问的人。"""
+    strip_thinking: bool = True
+    """是否去掉推理模型的思考过程(<think> 等),只发正文。"""
+    plain_text: bool = False
+    """是否把 Markdown 改成微信里易读的纯文本;各群可另设,见 python -m app.cli groups plain。"""
 
 
 class GroupsSettings(Section):

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.runtime import Role, Runtime
 from app.services.dify.apps import AskedApp
 from app.services.errors import DifyError, EcloudUnavailable, QueueUnavailable, StoreUnavailable
 from app.services.figures import Figures, read_figures
+from app.services.findings import Look
 from app.services.health import HealthReport, Probe
 from app.services.stages import utc_now
 from app.version import VERSION
@@ -56,6 +58,7 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
             missing=() if runtime.apps else runtime.settings.dify.missing,
             keep=PEER_SECONDS,
             patience=PEER_PATIENCE,
+            inspected=lambda: merged_looks(runtime.app_inspection.looks),
         ),
         "ecloud": Probe(
             check=ping_ecloud,
@@ -81,6 +84,18 @@ async def ping_apps(apps: Mapping[str, AskedApp]) -> None:
             raise type(outcome)(f"{name}: {outcome}") from outcome
         if isinstance(outcome, BaseException):
             raise outcome
+
+
+def merged_looks(looks: Mapping[str, Look]) -> Look:
+    """The looks at all apps as one; where there are several a sentence begins with the app's name."""
+    is_alone = len(looks) == 1
+    findings = tuple(
+        finding if is_alone else replace(finding, text=f"{name}:{finding.text}")
+        for name, look in looks.items()
+        for finding in look.findings
+    )
+    facts = {name: look.facts for name, look in looks.items() if look.facts}
+    return Look(findings=findings, facts={"apps": facts} if facts else {})
 
 
 def make_health_view(runtime: Runtime, *, is_draining: Callable[[], bool]) -> HealthView:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.output import WRONG_USE, fail
+from app.utils.ids import LAST_ID
 
 if TYPE_CHECKING:
     from app.services.dead_letters import Choice
 
-#: The greatest id that there can be: 63 bits.
-LAST_ID = 2**63 - 1
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Since = Annotated[

@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 #: Spill files may take so much.
 SPARE_BYTES = 1024**3
-SETTINGS, FOLDER, DATABASE, REDIS = "设置", "数据目录", "数据库", "Redis"
-NOT_CHECKED = "没有检查:Dify、E云管家。"
+SETTINGS, FOLDER, DATABASE, REDIS, DIFY = "设置", "数据目录", "数据库", "Redis", "Dify"
+NOT_CHECKED = "没有检查:E云管家。"
 
 
 class Outcome(StrEnum):
@@ -48,7 +50,7 @@ class Checked:
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """检查设置、数据目录、数据库和 Redis,不启动服务;有 ✗(不能启动或不能工作)时退出码为 1。"""
+    """检查设置、数据目录、数据库、Redis 和 Dify,不启动服务,也不提问;有 ✗(不能启动或不能工作)时退出码为 1。"""
     lines = _examine()
     is_well = all(one.outcome is not Outcome.FAILED for one in lines)
     if as_json:
@@ -104,7 +106,11 @@ def _folder_line(settings: "Settings") -> Checked:
 
 
 async def _server_lines(settings: "Settings") -> list[Checked]:
-    return [*await _database_lines(settings), *await _redis_lines(settings)]
+    return [
+        *await _database_lines(settings),
+        *await _redis_lines(settings),
+        *await _dify_lines(settings),
+    ]
 
 
 async def _database_lines(settings: "Settings") -> list[Checked]:
@@ -144,6 +150,23 @@ async def _redis_lines(settings: "Settings") -> list[Checked]:
         return await redis_look(redis, SystemClock(), allow_eviction=allow_eviction)()
 
     return await _lines(REDIS, look, "请检查 REDIS_URL,以及 Redis 是否已启动")
+
+
+async def _dify_lines(settings: "Settings") -> list[Checked]:
+    from app.peers import look_at_app, make_apps  # noqa: PLC0415 - late
+    from app.utils.clock import SystemClock  # noqa: PLC0415 - late
+    from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
+
+    async def look(name: str, stack: AsyncExitStack) -> "Look":
+        http = await stack.enter_async_context(make_http_client())
+        zone = ZoneInfo(settings.conversations.timezone)
+        return await look_at_app(make_apps(settings.dify, http, SystemClock(), zone)[name])
+
+    advice = "请检查应用的地址(含 /v1)和密钥"
+    found = []
+    for app in settings.dify.every_app():
+        found += await _lines(f"{DIFY} {app.name}", partial(look, app.name), advice)
+    return found
 
 
 async def _lines(

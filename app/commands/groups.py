@@ -1,6 +1,7 @@
 """``groups``: what holds in each group, and which Dify app it asks."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +11,13 @@ from app.commands.output import WRONG_USE, AsJson, fail, load, print_json, print
 from app.models.flow import DEFAULT_APP
 
 if TYPE_CHECKING:
-    from app.services.group_table import GroupRow
+    from app.services.group_table import GroupRow, GroupTable
     from app.services.store import Store
     from config import Settings
 
-groups = typer.Typer(help="查看各群的规则,选择各群所用的 Dify 应用。", no_args_is_help=True)
+groups = typer.Typer(
+    help="查看各群的规则,选择各群所用的 Dify 应用和回答的样子。", no_args_is_help=True
+)
 
 
 @groups.command("list")
@@ -38,7 +41,7 @@ def groups_list(
         print_json({"total": len(rows), "groups": shown})
         return
     print_table(
-        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者"),
+        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者", "纯文本"),
         [
             (
                 one["group"],
@@ -48,6 +51,7 @@ def groups_list(
                 _marked(one, "is_enabled"),
                 _marked(one, "trigger"),
                 _marked(one, "mention_sender"),
+                _marked(one, "plain_text"),
             )
             for one in shown
         ],
@@ -66,19 +70,51 @@ def groups_app(
     if app not in known:
         fail(f"没有名为 {printable(app)} 的应用;设置里有:{'、'.join(known)}", WRONG_USE)
 
-    async def change(store: "Store") -> tuple[int, list[str]]:
+    async def change(table: "GroupTable") -> int:
+        return await table.choose_app(chosen, None if app == DEFAULT_APP else app)
+
+    typer.echo(f"{_changed(chosen, change)} 个群向 {app} 提问")
+
+
+class PlainChoice(StrEnum):
+    """What a group may be given."""
+
+    ON = "on"
+    OFF = "off"
+    DEFAULT = "default"
+
+
+_PLAIN = {PlainChoice.ON: True, PlainChoice.OFF: False, PlainChoice.DEFAULT: None}
+
+
+@groups.command("plain")
+def groups_plain(
+    choice: Annotated[PlainChoice, typer.Argument(metavar="on|off|default")],
+    chosen: Annotated[list[str], typer.Argument(metavar="群...", help="群编号,可写多个")],
+) -> None:
+    """这些群的回答是否从 Markdown 改成纯文本;几秒内生效,不用重启。"""
+
+    async def change(table: "GroupTable") -> int:
+        return await table.choose_plain(chosen, is_plain=_PLAIN[choice])
+
+    typer.echo(f"{_changed(chosen, change)} 个群的纯文本:{choice}")
+
+
+def _changed(chosen: list[str], change: "Callable[[GroupTable], Awaitable[int]]") -> int:
+    """How many rows of groups were changed; one that nobody ever saw ends the command."""
+
+    async def work(store: "Store") -> tuple[int, list[str]]:
         from app.services.group_table import GroupTable  # noqa: PLC0415 - late
 
         table = GroupTable(store)
         unseen = await table.unseen(chosen)
-        column = None if app == DEFAULT_APP else app
-        return (0 if unseen else await table.choose_app(chosen, column)), unseen
+        return (0 if unseen else await change(table)), unseen
 
-    count, unseen = with_database(change)
+    count, unseen = with_database(work)
     if unseen:
         names = "、".join(map(printable, unseen))
         fail(f"没有见过的群:{names}。群里有人说过话之后才会出现;什么也没有改。")
-    typer.echo(f"{count} 个群向 {app} 提问")
+    return count
 
 
 def app_names(settings: "Settings") -> list[str]:
@@ -100,12 +136,14 @@ def shown_group(
         "is_enabled": row.is_enabled,
         "trigger": row.trigger,
         "mention_sender": row.mention_sender,
+        "plain_text": row.plain_text,
     }
     defaults = {
         "app": DEFAULT_APP,
         "is_enabled": True,
         "trigger": settings.groups.trigger,
         "mention_sender": settings.reply.mention_sender,
+        "plain_text": settings.reply.plain_text,
     }
     in_force = {name: defaults[name] if value is None else value for name, value in own.items()}
     return {

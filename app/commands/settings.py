@@ -114,7 +114,7 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, tuple | dict) else str(value)
 
 
 def _write_between_markers(path: Path, table: str) -> None:

@@ -77,6 +77,8 @@ _FAILED = {
     "dify_unavailable": "多次尝试后 Dify 仍无法访问、内部出错或中途断开。",
     "dify_overloaded": "Dify 一直表示请求太多。",
     "dify_conversation_gone": "Dify 里的会话已不存在,换新会话后仍然失败。",
+    "dify_conversation_spoilt": "模型不接受这段对话的内容,换新会话后仍然失败。",
+    "input_lacking": "应用要求的变量没有给出:请设置 dify.inputs,然后重放。",
     "dify_rejected": "Dify 拒绝回答:请检查应用密钥、应用状态、额度,或问题本身。",
     "dify_protocol_error": "Dify 返回的内容不符合它的协议:请检查 Dify 地址和版本。",
     "attempt_timeout": "多次尝试都超过了一次处理的最长时间。",

@@ -68,6 +68,8 @@ class Group(Base):
     keywords: Mapped[list[Any] | None] = mapped_column(JSON)
     pattern: Mapped[str | None] = mapped_column(String(1000))
     mention_sender: Mapped[bool | None]
+    #: Markdown is turned into text that WeChat shows well.
+    plain_text: Mapped[bool | None]
     #: Name of the Dify app that this group asks.
     dify_app: Mapped[str | None] = mapped_column(exact(64))
     first_seen_at: Mapped[datetime] = mapped_column(Moment)

@@ -53,6 +53,8 @@ class Session(Base):
     group_id: Mapped[str] = mapped_column(exact(128))
     from_user: Mapped[str] = mapped_column(exact(128))
     conversation_id: Mapped[str] = mapped_column(exact(64))
+    #: Of the app's address and key, under which alone Dify knows it; empty: of an older version.
+    key_digest: Mapped[str] = mapped_column(exact(16), default="", server_default="")
     updated_at: Mapped[datetime] = mapped_column(Moment)
 
 

@@ -207,6 +207,11 @@ class Usage:
     """What an answer cost, as Dify counts it."""
 
     total_tokens: int = 0
+    #: Those of the question with all that goes along with it, and those of the answer; 0: not said.
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: What the model took by Dify's clock; 0: not said.
+    seconds: float = 0.0
     #: Decimal as text, Dify's own spelling; empty if unknown.
     total_price: str = ""
     currency: str = ""
@@ -264,6 +269,16 @@ class Asking:
     #: Nobody heard how it ended: Dify may have the answer, or be at work on it.
     is_open: bool = True
 
+    @property
+    def is_bare_run(self) -> bool:
+        """It is the run of a workflow, which belongs to no conversation."""
+        return bool(self.workflow_run_id) and not self.conversation_id
+
+    @property
+    def can_be_found(self) -> bool:
+        """Dify can be asked what became of it."""
+        return bool(self.conversation_id) or self.is_bare_run
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
@@ -277,10 +292,20 @@ class Turn:
     question: str
     #: Name of the Dify app that is asked.
     app: str = DEFAULT_APP
+    #: The app that the group has chosen, for which this one answers; empty: it is this one.
+    stands_in_for: str = ""
     #: Dify conversation to go on with; empty: a new one.
     conversation_id: str = ""
+    #: Of the app's key, under which alone Dify knows the conversation.
+    key_digest: str = ""
     #: What stands behind ``@``; empty: nobody is mentioned.
     mention_name: str = ""
+    #: As the group knows the person, and the group's own name; empty: not known.
+    user_name: str = ""
+    group_name: str = ""
+    received_at: datetime | None = None
+    #: Markdown is turned into text that WeChat shows well.
+    is_plain: bool = False
     #: Failed tries, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
     sole_crashes: int = 0
@@ -297,7 +322,7 @@ class Turn:
     def unheard(self) -> Asking | None:
         """What a former try asked and Dify may have the answer to; None: nothing that could be found."""
         asking = self.asking
-        return asking if asking and asking.is_open and asking.conversation_id else None
+        return asking if asking and asking.is_open and asking.can_be_found else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

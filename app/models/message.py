@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import cast
 
-from sqlalchemy import BigInteger, Index, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Float, Index, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import MYSQL_OPTIONS, Base, Moment, exact, long_text
@@ -92,6 +92,10 @@ class Message(Base):
     dify_task_id: Mapped[str] = mapped_column(exact(64), default="")
     dify_run_id: Mapped[str] = mapped_column(exact(64), default="")
     total_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    #: Seconds of the model by Dify's clock.
+    model_seconds: Mapped[float | None] = mapped_column(Float)
     total_price: Mapped[str] = mapped_column(exact(32), default="")
     currency: Mapped[str] = mapped_column(exact(8), default="")
     #: The stream broke off after parts of it had been sent.

@@ -49,6 +49,14 @@ class TurnEntry:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastTurn:
+    """A question that was answered."""
+
+    question: str
+    answer: str
+
+
 def hour_of(moment: datetime, zone: ZoneInfo) -> str:
     """The journal's hour, YYYYMMDD_HH in the operator's time zone."""
     return moment.astimezone(zone).strftime("%Y%m%d_%H")
@@ -83,6 +91,13 @@ _FIND = (
         _C.hour == bindparam("this_hour"),
     )
     .with_for_update()
+)
+#: Every row has a turn at least.
+_PAST = (
+    select(_C.content)
+    .where(_C.from_user == bindparam("this_user"), _C.group == bindparam("this_group"))
+    .order_by(_C.hour.desc(), _C.id.desc())
+    .limit(bindparam("most"))
 )
 _LOCK = select(_C.content).where(_THIS_ROW).with_for_update()
 _THESE_ROWS = _C.id.in_(bindparam("these_ids", expanding=True))
@@ -222,6 +237,24 @@ class Journal:
             await connection.execute(_REMOVE, this)
 
 
+async def recent_turns(connection: AsyncConnection, turn: Turn, *, limit: int) -> list[PastTurn]:
+    """The last answered turns of a person in a group before this one, the oldest first."""
+    whose = {"this_user": turn.user, "this_group": turn.group_id, "most": limit}
+    rows = await connection.scalars(_PAST, whose)
+    found = [
+        entry
+        for content in rows
+        for entry in content or []
+        if isinstance(entry, dict) and 0 < _id_of(entry) < turn.message_id
+    ]
+    answered = [
+        PastTurn(question=entry["question"], answer=entry["answer"])
+        for entry in sorted(found, key=_id_of)
+        if isinstance(entry.get("question"), str) and entry.get("answer")
+    ]
+    return answered[-limit:]
+
+
 async def refresh_flags(connection: AsyncConnection, row_ids: Collection[int]) -> None:
     """Compute ``is_processed`` and ``is_sent`` of journal rows from their messages and segments."""
     if not row_ids:
@@ -258,9 +291,10 @@ async def save_session(
         "group_id": turn.group_id,
         "from_user": turn.user,
         "conversation_id": conversation_id,
+        "key_digest": turn.key_digest,
         "updated_at": now,
     }
-    changes = {"conversation_id": conversation_id, "updated_at": now}
+    changes = {name: values[name] for name in ("conversation_id", "key_digest", "updated_at")}
     await connection.execute(upsert(connection, Session, values, key=_SESSION_KEY, changes=changes))
 
 

@@ -26,11 +26,9 @@ from app.services.letters import (
     Part,
 )
 from app.services.store import Store
-from app.utils.ids import id_at, id_milliseconds
+from app.utils.ids import LAST_ID, id_at, id_milliseconds
 
 PAGE = 500
-#: The greatest id that the columns hold.
-LAST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │   │   ├── DifyOverloaded        429, 400 "Too many requests"                          try again later
     │   │   ├── DifyConversationGone  404 on the conversation         once more without the conversation
     │   │   ├── DifyRejected          401, 403, other 400/404: our key, app or question     give up
+    │   │   │   └── DifyConversationSpoilt  the model refuses the conversation's past  once more without it
     │   │   └── DifyProtocolError     not JSON, not an event stream, no end                 try again
     │   └── EcloudError
     │       ├── EcloudUnavailable     connect failed before the request went out            try again
@@ -19,6 +20,7 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │       ├── EcloudRefused         code 1001 with another sentence                       a few times
     │       ├── EcloudUnauthorized    HTTP 401/403: the Authorization value                 wait for the operator
     │       └── EcloudProtocolError   an answer of no known shape (never after a send: then undecided)
+    ├── InputLacking                  the app wants a variable that nobody gives it         give up
     ├── QueueError
     │   ├── QueueUnavailable          Redis is away                                         wait
     │   └── LeaseLost                 another worker may have the message                   stop, touch nothing
@@ -127,6 +129,17 @@ class DifyRejected(DifyError):
     code = "dify_rejected"
 
 
+class DifyConversationSpoilt(DifyRejected):
+    """
+    The model does not take what this conversation holds, an empty answer of its own perhaps.
+
+    Then no question in it is answered ever again. It may be the question after all: without the
+    conversation that shows.
+    """
+
+    code = "dify_conversation_spoilt"
+
+
 class DifyProtocolError(DifyError):
     """What came back is not Dify's protocol."""
 
@@ -173,6 +186,12 @@ class EcloudProtocolError(EcloudError):
     """What came back is not the gateway's envelope."""
 
     code = "ecloud_protocol_error"
+
+
+class InputLacking(ServiceError):
+    """The app requires variables for which the settings have no template: it is not asked."""
+
+    code = "input_lacking"
 
 
 class QueueError(ServiceError):

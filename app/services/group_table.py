@@ -24,6 +24,7 @@ class GroupRow:
     is_enabled: bool | None
     trigger: str | None
     mention_sender: bool | None
+    plain_text: bool | None
     dify_app: str | None
 
 
@@ -70,12 +71,27 @@ class GroupTable:
         Raises:
             StoreUnavailable: nothing is changed.
         """
+        return await self._set(groups, dify_app=app)
+
+    async def choose_plain(self, groups: Sequence[str], *, is_plain: bool | None) -> int:
+        """
+        Whether answers to groups are turned into plain text; None: as the settings say.
+
+        Returns:
+            How many rows are meant.
+
+        Raises:
+            StoreUnavailable: nothing is changed.
+        """
+        return await self._set(groups, plain_text=is_plain)
+
+    async def _set(self, groups: Sequence[str], **columns: Any) -> int:
         meant = Group.group_id.in_(groups)
 
         async def work(connection: AsyncConnection) -> int:
             found = await connection.scalars(select(Group.id).where(meant).with_for_update())
             ids = list(found)
-            await connection.execute(update(Group).where(Group.id.in_(ids)).values(dify_app=app))
+            await connection.execute(update(Group).where(Group.id.in_(ids)).values(**columns))
             return len(ids)
 
         return await self._store.transact(work)
@@ -87,6 +103,7 @@ _SHOWN = (
     Group.is_enabled,
     Group.trigger,
     Group.mention_sender,
+    Group.plain_text,
     Group.dify_app,
 )
 
@@ -99,5 +116,6 @@ def _row_of(row: Any) -> GroupRow:
         is_enabled=row.is_enabled,
         trigger=row.trigger,
         mention_sender=row.mention_sender,
+        plain_text=row.plain_text,
         dify_app=row.dify_app,
     )

@@ -35,6 +35,7 @@ _RULES = (
     Group.keywords,
     Group.pattern,
     Group.mention_sender,
+    Group.plain_text,
 )
 
 
@@ -54,6 +55,8 @@ class GroupSettings:
 
     rules: GroupRules
     mention_sender: bool = True
+    #: Markdown is turned into text that WeChat shows well.
+    is_plain: bool = False
 
 
 def _key_of(row: Any) -> Key:
@@ -188,6 +191,7 @@ def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
     return GroupSettings(
         rules=replace(defaults.rules, is_enabled=is_enabled),
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
+        is_plain=_or(row.plain_text, defaults.is_plain, bool),
     )
 
 

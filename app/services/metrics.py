@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from app.models.flow import Usage
+
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4)
 
@@ -37,6 +39,12 @@ class Metrics:
         )
         self.dify_seconds = self._histogram(
             "bridge_dify_seconds", "One question to Dify", ["mode", "outcome"], SECONDS
+        )
+        self.dify_tokens = Counter(
+            "bridge_dify_tokens_total",
+            "Tokens of answers, as Dify counts them",
+            ["app", "part"],
+            registry=self.registry,
         )
         self.recovered = Counter(
             "bridge_dify_recovered_total",
@@ -79,6 +87,14 @@ class Metrics:
         )
         info = Gauge("bridge_build_info", "Which version runs", ["version"], registry=self.registry)
         info.labels(version=version).set(1)
+
+    def count_tokens(self, app: str, usage: Usage) -> None:
+        """What one answer of an app took; of some kinds only the sum is known."""
+        parts = {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
+        parts["unknown"] = max(0, usage.total_tokens - sum(parts.values()))
+        for part, tokens in parts.items():
+            if tokens:
+                self.dify_tokens.labels(app=app, part=part).inc(tokens)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)

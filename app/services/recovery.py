@@ -105,6 +105,22 @@ def judge(message: StoredMessage | None, run: StoredRun | None, *, patience: flo
     return _pending(run, patience)
 
 
+def judge_run(run: StoredRun | None, *, patience: float) -> Sight:
+    """
+    What one look at the run of a workflow means, which has no message (pure).
+
+    Args:
+        patience: as for ``judge``.
+    """
+    if run is None:
+        return Nothing(reason="unknown_run")
+    if run.status in _DONE:
+        return Found(text=run.answer, usage=run.usage)
+    if run.status != "running":
+        return Nothing(reason=run.status)
+    return Pending(patience=inf if run.goes_on_alone else patience)
+
+
 def _is_moderated(message: StoredMessage, run: StoredRun) -> bool:
     """Of a run that somebody stopped there is a part of an answer; moderation's words are one."""
     return "moderation" in run.error.lower() and bool(message.answer.strip())
@@ -190,7 +206,12 @@ class Recovery:
             pause = min(pause * GROWTH, LONGEST_PAUSE)
 
     def _patience(self, asking: Asking) -> float:
-        is_stream = asking.dify_message_id or not self._is_blocking or self._dify.must_stream
+        is_stream = (
+            asking.dify_message_id
+            or asking.is_bare_run
+            or not self._is_blocking
+            or self._dify.must_stream
+        )
         if is_stream or asking.asked_at is None:
             return STREAM_PATIENCE
         had = self._clock.time() - asking.asked_at.timestamp()
@@ -199,6 +220,9 @@ class Recovery:
     async def _look(self, asking: Asking, turn: Turn, patience: float) -> tuple[Asking, Sight]:
         """One look; the asking comes back with the message's id as soon as that is certain."""
         records = self._dify.records
+        if asking.is_bare_run:
+            run = await records.run(asking.workflow_run_id, output_key=self._dify.output_key)
+            return asking, judge_run(run, patience=patience)
         if not asking.dify_message_id:
             message = await self._recognised(asking, turn)
             if message is None:

@@ -5,7 +5,7 @@ Dify is asked, the answer is cut into segments, and the outbox takes them. What 
 raised in the words of ``errors.py``; the worker decides what becomes of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -13,25 +13,31 @@ from loguru import logger
 
 from app.models.flow import Asking, Turn
 from app.services.dify.client import DifyClient
+from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import Gate
 from app.services.dify.moderation import Moderation
 from app.services.dify.wire import ChatRequest
 from app.services.errors import (
     DifyConversationGone,
+    DifyConversationSpoilt,
     DifyError,
+    InputLacking,
     LeaseLost,
     ServiceError,
     StaleFence,
     StoreUnavailable,
     code_of,
+    loggable,
 )
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
+from app.services.recap import Recap
 from app.services.rescue import Rescue
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.services.streamed_reply import StreamedReply
+from app.services.wording import Wording
 from app.utils.budget import Budget
 from app.utils.clock import Clock
 from app.utils.stopwatch import Stopwatch, Timed
@@ -54,11 +60,18 @@ class _Try:
         told = self.reply.asking
         if self.reply.is_failed:
             return None
-        if told.conversation_id and told.dify_message_id:
+        if told.is_bare_run or (told.conversation_id and told.dify_message_id):
             return told
         may_run = isinstance(error, DifyError) and error.may_run
         is_known = self.asking is not None and self.asking.conversation_id
         return self.asking if may_run and is_known else None
+
+
+#: What the log says of a conversation that is not gone on with.
+_LEFT = {
+    DifyConversationGone: "dify.conversation_gone",
+    DifyConversationSpoilt: "dify.conversation_spoilt",
+}
 
 
 class Replies:
@@ -73,9 +86,12 @@ class Replies:
         outbox: Outbox,
         stages: Stages,
         rescue: Rescue,
+        recap: Recap,
         metrics: Metrics,
         clock: Clock,
         streaming: bool,
+        inputs: InputTemplates,
+        wording: Wording,
         segmenter: Segmenter,
         budget: float,
     ) -> None:
@@ -85,9 +101,12 @@ class Replies:
         self._outbox = outbox
         self._stages = stages
         self._rescue = rescue
+        self._recap = recap
         self._metrics = metrics
         self._clock = clock
         self._streaming = streaming
+        self._inputs = inputs
+        self._wording = wording
         self._segmenter = segmenter
         #: Seconds of one try, counted from when Dify is free for it.
         self._budget = budget
@@ -98,6 +117,7 @@ class Replies:
 
         Raises:
             DifyError: Dify gave none.
+            InputLacking: the app cannot be asked.
             TimeoutError: the budget of one try is spent.
             StaleFence, StoreUnavailable: as ``Outbox.plan``.
         """
@@ -178,26 +198,42 @@ class Replies:
     async def _ask_with_healing(self, one: _Try) -> None:
         conversation = one.turn.conversation_id
         try:
-            await self._ask(one, conversation)
-        except DifyConversationGone:
-            if not conversation:
+            await self._ask(one, conversation, one.turn.question)
+        except (DifyConversationGone, DifyConversationSpoilt) as error:
+            if not conversation or one.reply.planned:
                 raise
-            logger.warning("dify.conversation_gone", conversation=conversation)
-            await self._ask(one, "")
+            event = _LEFT[type(error)]
+            logger.warning(event, conversation=conversation, error=loggable(error))
+            await self._ask(one, "", await self._recap.question(one.turn))
 
-    async def _ask(self, one: _Try, conversation_id: str) -> None:
+    async def _ask(self, one: _Try, conversation_id: str, query: str) -> None:
         turn = one.turn
-        request = ChatRequest(query=turn.question, user=turn.user, conversation_id=conversation_id)
+        request = ChatRequest(
+            query=query,
+            user=turn.user,
+            conversation_id=conversation_id,
+            inputs=self._fill_in(turn),
+        )
         one.reply = self._reply(turn)
         one.asking = Asking(conversation_id=conversation_id, asked_at=utc_now())
         self._rescue.note_asked(turn, one.asking, self._dify.name)
         ask = self._stream if self._streaming else self._chat
         await ask(one, request)
 
+    def _fill_in(self, turn: Turn) -> Mapping[str, str]:
+        """Variables for the app, as far as it is known which ones it wants."""
+        fields = self._dify.traits.fields
+        lacking = self._inputs.lacking(fields, question_key=self._dify.question_key)
+        if lacking:
+            raise InputLacking(f"应用要求变量 {'、'.join(lacking)},请在 dify.inputs 中给出")
+        return self._inputs.fill(turn, fields)
+
     async def _chat(self, one: _Try, request: ChatRequest) -> None:
         with self._measured("blocking", one) as watch, watch.running():
             answer = await self._dify.chat(request, one.reply.hear)
         one.budget.end()
+        answer = self._wording.of(answer, is_plain=one.turn.is_plain)
+        self._metrics.count_tokens(self._dify.name, answer.usage)
         segments = self._segmenter.whole(one.turn, answer.text)
         await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
         logger.info("dify.answered", segments=len(segments))
@@ -207,8 +243,10 @@ class Replies:
             watch = stack.enter_context(self._measured("streaming", one))
             with watch.running():
                 events = await stack.enter_async_context(self._dify.stream_chat(request))
-            await one.reply.follow(one.budget.bounded(Timed(events, watch)))
+            heard = one.budget.bounded(Timed(events, watch))
+            await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))
         one.budget.end()
+        self._metrics.count_tokens(self._dify.name, one.reply.usage)
         logger.info("dify.answered", segments=await one.reply.finish())
 
     def _reply(self, turn: Turn) -> StreamedReply:

@@ -11,6 +11,7 @@ from app.services.recovery import Nothing, Recovery
 from app.services.stages import Stages
 from app.services.stops import Stops
 from app.services.streamed_reply import StreamedReply
+from app.services.wording import Wording
 from app.utils.budget import Budget
 
 
@@ -18,9 +19,16 @@ class Rescue:
     """Fetches answers and plans them; what cannot be had any more is stopped and forgotten."""
 
     def __init__(
-        self, *, recovery: Recovery, stops: Stops, stages: Stages, metrics: Metrics
+        self,
+        *,
+        recovery: Recovery,
+        wording: Wording,
+        stops: Stops,
+        stages: Stages,
+        metrics: Metrics,
     ) -> None:
         self._recovery = recovery
+        self._wording = wording
         self._stops = stops
         self._stages = stages
         self._metrics = metrics
@@ -55,7 +63,7 @@ class Rescue:
             return False
         budget.end()
         planned = reply.planned
-        if not await reply.complete(found):
+        if not await reply.complete(self._wording.of(found, is_plain=turn.is_plain)):
             self._count("differs")
             logger.warning("dify.not_recovered", reason="differs", planned=planned)
             return False

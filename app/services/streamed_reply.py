@@ -6,7 +6,7 @@ from typing import Any
 
 from loguru import logger
 
-from app.models.flow import Answer, Asking, Segment, Turn
+from app.models.flow import Answer, Asking, Segment, Turn, Usage
 from app.services.dify.assembly import Assembly
 from app.services.dify.wire import ChatEvent, Frame, Started, TextDelta, TextReplaced
 from app.services.errors import StoreUnavailable
@@ -65,6 +65,11 @@ class StreamedReply:
     def planned(self) -> int:
         """How many segments the group may see: planned, or about to be, and not void."""
         return len(self._former) + len(self._current)
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost, as far as Dify has said."""
+        return self._assembly.answer().usage
 
     @property
     def asking(self) -> Asking:

@@ -31,6 +31,9 @@ def dify_columns(answer: Answer) -> dict[str, Any]:
         "dify_task_id": answer.task_id[:64],
         "dify_run_id": answer.workflow_run_id[:64],
         "total_tokens": answer.usage.total_tokens or None,
+        "prompt_tokens": answer.usage.prompt_tokens or None,
+        "completion_tokens": answer.usage.completion_tokens or None,
+        "model_seconds": answer.usage.seconds or None,
         "total_price": answer.usage.total_price[:32],
         "currency": answer.usage.currency[:8],
     }

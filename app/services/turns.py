@@ -5,8 +5,8 @@ The list in Redis may be behind, ahead, or in another order after a failover; he
 under the lease, before anything is asked or sent.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, func, or_, select
@@ -89,17 +89,15 @@ def _look(which: Any) -> Any:
         .scalar_subquery(),
         DEFAULT_APP,
     )
-    session = (
-        select(SESSIONS.c.conversation_id)
-        .where(
-            SESSIONS.c.app == app,
-            SESSIONS.c.bot_wc_id == _M.bot_wc_id,
-            SESSIONS.c.group_id == _M.group_id,
-            SESSIONS.c.from_user == _M.from_user,
+
+    def session(column: Any) -> Any:
+        is_session = (
+            (SESSIONS.c.app == app)
+            & (SESSIONS.c.bot_wc_id == _M.bot_wc_id)
+            & (SESSIONS.c.group_id == _M.group_id)
+            & (SESSIONS.c.from_user == _M.from_user)
         )
-        .correlate(MESSAGES)
-        .scalar_subquery()
-    )
+        return select(column).where(is_session).correlate(MESSAGES).scalar_subquery()
 
     def member(column: Any) -> Any:
         is_member = (GROUP_MEMBERS.c.group_id == _M.group_id) & (
@@ -107,12 +105,11 @@ def _look(which: Any) -> Any:
         )
         return select(column).where(is_member).correlate(MESSAGES).scalar_subquery()
 
-    nick_name = (
-        select(CONTACTS.c.nick_name)
-        .where(CONTACTS.c.wc_id == _M.from_user)
-        .correlate(MESSAGES)
-        .scalar_subquery()
-    )
+    def nick_name(of: Any) -> Any:
+        is_contact = CONTACTS.c.wc_id == of
+        nick = CONTACTS.c.nick_name
+        return select(nick).where(is_contact).correlate(MESSAGES).scalar_subquery()
+
     return select(
         _M.id,
         _M.state,
@@ -133,12 +130,15 @@ def _look(which: Any) -> Any:
         _M.sole_crashes,
         _M.queued_epoch,
         _M.replayed_at,
+        _M.received_at,
         last_seq.label("last_seq"),
         app.label("app"),
-        session.label("conversation_id"),
+        session(SESSIONS.c.conversation_id).label("conversation_id"),
+        session(SESSIONS.c.key_digest).label("key_digest"),
         member(GROUP_MEMBERS.c.display_name).label("name_1"),
         member(GROUP_MEMBERS.c.nick_name).label("name_2"),
-        nick_name.label("name_3"),
+        nick_name(_M.from_user).label("name_3"),
+        nick_name(_M.group_id).label("group_name"),
     ).where(which)
 
 
@@ -147,6 +147,13 @@ _LOOK = _look(or_(_IS_CLAIMED, _IS_OLDEST))
 _TAKEN = select(_M.dify_message_id).where(
     _M.from_user == bindparam("this_user"),
     _M.dify_message_id.in_(bindparam("these_ids", expanding=True)),
+)
+_SESSION_OF = select(SESSIONS.c.conversation_id, SESSIONS.c.key_digest).where(
+    SESSIONS.c.app == bindparam("this_app"),
+    _M.id == bindparam("this_id"),
+    SESSIONS.c.bot_wc_id == _M.bot_wc_id,
+    SESSIONS.c.group_id == _M.group_id,
+    SESSIONS.c.from_user == _M.from_user,
 )
 #: So many messages are put right at once; the next ones when their turn comes.
 IN_ORDER_AT_ONCE = 100
@@ -159,11 +166,19 @@ async def _waiting_ids(connection: AsyncConnection, user: WcId) -> tuple[Message
 
 
 class Turns:
-    """Opens turns."""
+    """
+    Opens turns.
 
-    def __init__(self, *, store: Store, groups: Groups) -> None:
+    Args:
+        key_digests: of every app's key, by the app's name.
+    """
+
+    def __init__(
+        self, *, store: Store, groups: Groups, key_digests: Mapping[str, str] | None = None
+    ) -> None:
         self._store = store
         self._groups = groups
+        self._key_digests = key_digests or {}
 
     async def open(self, claim: Claim) -> Opening:
         """
@@ -195,11 +210,11 @@ class Turns:
         begun = await live_segments(connection, row.id) if has_segments else ()
         # An answer that has begun is finished by the app that began it, whatever was chosen since.
         app = (begun and row.dify_app) or row.app
-        name = ""
-        if self._groups.settings(bot, group).mention_sender:
-            # The name in the group, the nickname, what the notification said; else nobody is mentioned.
-            known = (row.name_1, row.name_2, row.name_3, row.sender_name)
-            name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
+        settings = self._groups.settings(bot, group)
+        # The name in the group, the nickname, what the notification said; else nobody is mentioned.
+        known = (row.name_1, row.name_2, row.name_3, row.sender_name)
+        name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
+        is_session = app == row.app and self._is_ours(app, row.key_digest)
         return Turn(
             message_id=MessageId(row.id),
             fence=claim.fence,
@@ -208,8 +223,13 @@ class Turns:
             user=user,
             question=row.question or "",
             app=app,
-            conversation_id=(app == row.app and row.conversation_id) or "",
-            mention_name=name,
+            conversation_id=(is_session and row.conversation_id) or "",
+            key_digest=self._key_digests.get(app, ""),
+            mention_name=name if settings.mention_sender else "",
+            user_name=name,
+            group_name=clean_nickname(row.group_name or ""),
+            received_at=row.received_at,
+            is_plain=settings.is_plain,
             # The queue counts per user: it forgets when an older message comes in front for a while.
             attempts=max(claim.attempts, row.attempts),
             sole_crashes=max(claim.sole_crashes, row.sole_crashes),
@@ -217,6 +237,31 @@ class Turns:
             begun=begun,
             next_seq=row.last_seq + 1 if has_segments else 0,
             replayed_at=row.replayed_at,
+        )
+
+    def _is_ours(self, app: str, key_digest: str | None) -> bool:
+        """Whether a conversation is known under the app's key of today."""
+        today = self._key_digests.get(app, "")
+        return not today or not key_digest or key_digest == today
+
+    async def asking_other(self, turn: Turn, app: str) -> Turn:
+        """
+        The turn as *app* will be asked, of which nobody has heard anything for it yet.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        this = {"this_app": app, "this_id": turn.message_id}
+        async with self._store.read() as connection:
+            row = (await connection.execute(_SESSION_OF, this)).first()
+        is_known = row is not None and self._is_ours(app, row.key_digest)
+        return replace(
+            turn,
+            app=app,
+            stands_in_for=turn.app,
+            conversation_id=row.conversation_id if row is not None and is_known else "",
+            key_digest=self._key_digests.get(app, ""),
+            asking=None,
         )
 
     async def taken(self, user: WcId, dify_ids: Sequence[str]) -> set[str]:

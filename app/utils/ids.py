@@ -7,6 +7,8 @@ from collections.abc import Callable
 #: 2020-01-01T00:00:00Z in milliseconds; 41 bits from here last until 2089.
 EPOCH_MS = 1_577_836_800_000
 LOW_BITS = 22
+#: The greatest that there can be; moments of a far future would have greater ones.
+LAST_ID = 2**63 - 1
 
 
 class IdMaker:

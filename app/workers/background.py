@@ -14,15 +14,18 @@ from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
 from app.services.queue.leases import Lease
+from app.services.recap import Recap
 from app.services.recovery import Recovery
 from app.services.replies import Replies
 from app.services.rescue import Rescue
 from app.services.segmenter import Segmenter
 from app.services.stops import Stops
 from app.services.turns import Turns
+from app.services.wording import Wording
 from app.utils.loops import cancelled, stopped_within
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
+from app.workers.fallbacks import Fallbacks
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.parking import ParkingKeeper
@@ -83,6 +86,7 @@ class Background:
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
         self._run(self._writing, "index", self.index.run(stop))
         self._run(self._writing, "inspection", runtime.inspection.run(stop))
+        self._run(self._writing, "apps", self._inspect_apps(stop))
         self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
         if role.includes(Role.WORKER):
             self._start_work()
@@ -114,7 +118,11 @@ class Background:
             )
             return
         watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers)
-        turns = Turns(store=runtime.store, groups=runtime.groups)
+        turns = Turns(
+            store=runtime.store,
+            groups=runtime.groups,
+            key_digests={name: app.key_digest for name, app in runtime.apps.items()},
+        )
         desks = make_desks(runtime, turns)
         worker = make_worker(runtime, turns, desks, watch)
         self._run(self._work, "worker", worker.run(self._stop_work, self._hurry))
@@ -160,6 +168,12 @@ class Background:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.opt(exception=error).critical("background.failed", loop=task.get_name())
             self.failed.set()
+
+    async def _inspect_apps(self, stop: asyncio.Event) -> None:
+        """Nobody waits for the first look: an app may be away."""
+        inspection = self._runtime.app_inspection
+        await inspection.look()
+        await inspection.run(stop)
 
     async def _flush_contacts(self, stop: asyncio.Event) -> None:
         while not await stopped_within(stop, CONTACTS_SECONDS):
@@ -213,7 +227,9 @@ def make_desks(runtime: Runtime, turns: Turns) -> Desks:
 
 
 def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp) -> Replies:
+    wording = Wording(strips_thinking=runtime.settings.reply.strip_thinking)
     rescue = Rescue(
+        wording=wording,
         recovery=Recovery(
             dify=app.client,
             clock=runtime.clock,
@@ -231,9 +247,12 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp) -> Replies:
         outbox=runtime.outbox,
         stages=runtime.stages,
         rescue=rescue,
+        recap=Recap(runtime.store, runtime.settings.dify.recap_turns),
         metrics=runtime.metrics,
         clock=runtime.clock,
         streaming=app.is_streamed,
+        inputs=app.inputs,
+        wording=wording,
         segmenter=Segmenter(runtime.settings.reply.max_length),
         budget=runtime.settings.message_processing.queue_timeout,
     )
@@ -243,6 +262,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
     """The answer loop of this process."""
     settings = runtime.settings
     processing = settings.message_processing
+    others = {name: app.fallback for name, app in runtime.apps.items() if app.fallback}
     return Worker(
         queue=runtime.queue,
         turns=turns,
@@ -251,6 +271,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         journal=runtime.journal,
         stages=runtime.stages,
         watch=watch,
+        fallbacks=Fallbacks(others, turns=turns, watch=watch),
         segmenter=Segmenter(settings.reply.max_length),
         policy=RetryPolicy(
             max_retries=processing.max_retry_count,

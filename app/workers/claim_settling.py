@@ -118,6 +118,12 @@ class ClaimSettling:
                     self._note_try(claim, f"{code}: {error}")
                 await self._park(claim, peer, counts=counts)
 
+    async def hand_over(self, claim: Claim, error: Exception) -> None:
+        """The app's breaker has opened, and another one answers: at once, and nothing is counted."""
+        self._count("handed_over")
+        logger.warning("message.handed_over", code=code_of(error), error=loggable(error))
+        await self._retry(claim, 0.0)
+
     async def hold_up(self, claim: Claim, turn: Turn, peer: str) -> None:
         """The peer's breaker is open: nobody is asked, nothing is counted."""
         is_dify = peer != account_peer(turn.bot_wc_id)

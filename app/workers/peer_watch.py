@@ -52,6 +52,11 @@ class Admission:
         return dify_peer(self.app)
 
     @property
+    def is_app_away(self) -> bool:
+        """It is the app that is not well."""
+        return self.held_by == self.dify_peer
+
+    @property
     def is_probe(self) -> bool:
         """This question tries out whether Dify is well again."""
         return self.dify is not None and self.dify.state is BreakerState.PROBE

@@ -11,6 +11,7 @@ from app.services.errors import (
     DifyOverloaded,
     DifyRejected,
     DifyUnavailable,
+    InputLacking,
     PeerError,
     QueueUnavailable,
     ServiceError,
@@ -89,7 +90,7 @@ class RetryPolicy:
             return Wait(STORE_PAUSE)
         if isinstance(error, DifyOverloaded):
             return Wait(_at_least(self.delay, error))
-        if isinstance(error, DifyRejected):
+        if isinstance(error, (DifyRejected, InputLacking)):
             return Bury(error.code)
         if attempts >= self.max_retries:
             return Bury(_reason(error))

@@ -12,7 +12,7 @@ from loguru import logger
 
 from app.models.flow import Claim, Turn
 from app.services.conversations import Journal
-from app.services.errors import LeaseLost, QueueUnavailable, StaleFence
+from app.services.errors import LeaseLost, QueueUnavailable, StaleFence, StoreUnavailable
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.queue.breakers import limit_peer
@@ -26,6 +26,7 @@ from app.utils.loops import first_of, stopped_within
 from app.workers.claim_mending import ClaimMending
 from app.workers.claim_settling import SUSPECT_CRASHES, ClaimSettling
 from app.workers.desks import Desk, Desks
+from app.workers.fallbacks import Fallbacks, waits_for
 from app.workers.peer_watch import Admission, PeerWatch
 from app.workers.retry import CRASHED, Bury, RetryPolicy
 
@@ -79,6 +80,7 @@ class Worker:
         journal: Journal,
         stages: Stages,
         watch: PeerWatch,
+        fallbacks: Fallbacks,
         segmenter: Segmenter,
         policy: RetryPolicy,
         metrics: Metrics,
@@ -95,6 +97,7 @@ class Worker:
         self._policy = policy
         self._metrics = metrics
         self._settings = settings
+        self._fallbacks = fallbacks
         self._mending = ClaimMending(queue=queue, clock=clock)
         self._settling = ClaimSettling(
             queue=queue,
@@ -225,6 +228,11 @@ class Worker:
             await self._settling.bury(claim, turn, CRASHED, f"{claim.sole_crashes} crashes")
             return
         admission = await self._watch.admit(turn)
+        try:
+            turn, admission = await self._fallbacks.instead(turn, admission)
+        except StoreUnavailable as error:
+            await self._settling.fail(claim, turn, error)
+            return
         if admission.held_by:
             await self._settling.hold_up(claim, turn, admission.held_by)
             return
@@ -263,7 +271,12 @@ class Worker:
             would_end = isinstance(self._policy.decide(error, attempts=claim.attempts), Bury)
             last_try = claim.attempts + 1 if would_end else 0
             held_by = await self._watch.failed(admission, error, last_try=last_try)
-            await self._settling.fail(claim, turn, error, held_by=held_by)
+            if held_by and self._fallbacks.has(turn):
+                # The next claim finds the breaker open, and asks the other app.
+                await self._settling.hand_over(claim, error)
+            else:
+                held_by = waits_for(turn, held_by, is_last=would_end)
+                await self._settling.fail(claim, turn, error, held_by=held_by)
             return
         self._metrics.outcomes.labels(outcome="answered").inc()
         await asyncio.shield(self._settling.finish(claim))

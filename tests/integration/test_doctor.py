@@ -1,5 +1,6 @@
 """``doctor``: what a start would find, with the remedy and an exit code."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -12,18 +13,20 @@ from typer.testing import CliRunner, Result
 
 from app import cli
 from app.utils.revisions import known_revisions
+from simulators.dify import DifySimulator
 from simulators.ecloud import AUTHORIZATION
 from tests.fixtures.mariadb import DatabaseServer
 from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer
 
 Run = Callable[..., Result]
-PEERS = {
-    "ECLOUD_BASE_URL": "http://gateway.example",
-    "ECLOUD_AUTHORIZATION": AUTHORIZATION,
-    "DIFY_BASE_URL": "http://dify.example/v1",
-    "DIFY_API_KEY": "app-0123456789",
-}
+PEERS = {"ECLOUD_BASE_URL": "http://gateway.example", "ECLOUD_AUTHORIZATION": AUTHORIZATION}
+
+
+def asked(dify: DifySimulator, **more: str) -> dict[str, str]:
+    """Settings of both peers; the Dify app is there to be looked at."""
+    key = dify.default_app.key
+    return {**PEERS, "DIFY_BASE_URL": dify.base_url, "DIFY_API_KEY": key, **more}
 
 
 @pytest.fixture
@@ -43,9 +46,12 @@ def lines(result: Result, sign: str) -> list[str]:
     return [line[2:] for line in result.output.splitlines() if line.startswith(sign)]
 
 
-def test_fresh_folder_is_fine_and_stays_as_it_is(run: Run, tmp_path: Path) -> None:
-    """Nothing is made; what it did not look at is said."""
-    result = run(**PEERS)
+async def test_fresh_folder_is_fine_and_stays_as_it_is(
+    run: Run, tmp_path: Path, dify: DifySimulator
+) -> None:
+    """Nothing is made and nothing is asked; what it did not look at is said."""
+    result = await asyncio.to_thread(run, **asked(dify))
+    made = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
 
     assert (result.exit_code, lines(result, "✗"), lines(result, "!")) == (0, [], [])
     assert [line.split(":")[0] for line in lines(result, "✓")] == [
@@ -53,9 +59,34 @@ def test_fresh_folder_is_fine_and_stays_as_it_is(run: Run, tmp_path: Path) -> No
         "数据目录",
         "数据库",
         "Redis",
+        "Dify default",
     ]
-    assert "没有检查:Dify、E云管家" in result.output
-    assert list(tmp_path.iterdir()) == []
+    assert "没有检查:E云管家" in result.output
+    assert made == []
+    assert dify.questions() == []
+
+
+async def test_a_dify_that_cannot_be_asked_as_it_is_set_up_fails(
+    run: Run, dify: DifySimulator
+) -> None:
+    """A key that it does not take, a kind that it is not, a variable that nobody gives; each app by name."""
+    form = [{"name": "city", "type": "text-input", "required": True}]
+    dify.add_app("app-lacking", "chat", form=form)
+    apps = [
+        {"name": "lacking", "api_key": "app-lacking"},
+        {"name": "wrong", "api_key": "app-unknown-key"},
+    ]
+    apps = [{"base_url": dify.base_url, "kind": "auto", **app} for app in apps]
+    result = await asyncio.to_thread(
+        run, **asked(dify, DIFY_KIND="workflow", DIFY_APPS=json.dumps(apps))
+    )
+
+    assert result.exit_code == 1
+    kind, lacking, wrong = lines(result, "✗")
+    assert kind.startswith("Dify default:dify.kind 是 workflow")
+    assert lacking.startswith("Dify lacking:应用要求变量 city")
+    assert wrong.startswith("Dify wrong:连不上(")
+    assert "app-unknown-key" not in result.output
 
 
 def test_missing_peers_are_no_error(run: Run) -> None:
@@ -115,7 +146,7 @@ def test_servers_are_looked_at_and_what_refuses_a_start_fails(
     assert [line.split(":")[0] for line in lines(refused, "✗")] == ["Redis"]
     assert "allkeys-lfu" in lines(refused, "✗")[0]
     assert (report["ok"], [one["code"] for one in failed]) == (False, ["redis_evicts"])
-    assert len(lines(allowed, "!")) == 1
+    assert len([line for line in lines(allowed, "!") if not line.startswith("设置")]) == 1
 
 
 def test_servers_that_are_away_fail_with_what_to_check(run: Run) -> None:

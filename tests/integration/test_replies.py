@@ -139,7 +139,7 @@ async def test_a_moderated_app_is_heard_to_its_end_before_anything_is_sent(
     assert [one["content"].split("\u2005")[-1] for one in replaced] == ["换成这样"]
     assert [one.content for one in gateway.sent] == [one["content"] for one in whole + replaced]
     assert "换成这样" in [turn["answer"] for row in turns for turn in json.loads(row["content"])]
-    assert looks(dify) == 1
+    assert 1 <= looks(dify) <= 2  # the look at the start, and one of the first answer's
 
 
 async def test_an_app_that_does_not_moderate_is_read_while_it_writes(
@@ -153,7 +153,7 @@ async def test_an_app_that_does_not_moderate_is_read_while_it_writes(
         segments = await planned(bridge)
 
     assert len({one["planned_at"] for one in segments}) > 2
-    assert looks(dify) == 1
+    assert 1 <= looks(dify) <= 2  # the look at the start, and one of the first answer's
 
 
 @pytest.mark.parametrize("is_failing", [True, False])

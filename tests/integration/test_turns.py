@@ -89,7 +89,9 @@ async def test_the_head_of_the_queue_becomes_a_turn(store: Store, turns: Turns) 
 
     turn = await opened(turns, message_id, fence=7, attempts=2)
 
+    assert turn.received_at is not None
     assert turn == Turn(
+        received_at=turn.received_at,
         message_id=message_id,
         fence=7,
         bot_wc_id=BOT,

@@ -53,6 +53,14 @@ CONTRACT: dict[str, Any] = {
     "dify.first_event_timeout": 60,
     "dify.max_concurrency": 64,
     "dify.initial_concurrency": 16,
+    "dify.kind": "auto",
+    "dify.input_key": "query",
+    "dify.output_key": "",
+    "dify.inputs": {},
+    "dify.fallback": "",
+    "dify.recap_turns": 0,
+    "reply.strip_thinking": True,
+    "reply.plain_text": False,
     "message_processing.max_retry_count": 3,
     "message_processing.retry_delay": 5,
     "message_processing.queue_timeout": 300,
@@ -1066,3 +1074,72 @@ def test_raw_at_sign_in_a_password_is_refused_without_showing_it(variables: dict
 
     assert "多个 @" in text
     assert "SECRETPART" not in text
+
+
+# ── Dify apps: inputs and who stands in for whom ────────────────────────────
+
+
+def test_inputs_are_templates_by_the_variable_that_they_fill(tmp_path: Path) -> None:
+    """From config.json as an object, from the environment as its JSON; braces may be escaped."""
+    config = {"dify": {"inputs": {"name": "{user_name}", "note": "{{x}} {time}"}}}
+    config_file = write(tmp_path / "c.json", json.dumps(config))
+
+    assert load(config_file=config_file).settings.dify.inputs == config["dify"]["inputs"]
+    from_variable = load({"DIFY_INPUTS": '{"where": "{group_name}"}'}).settings.dify.inputs
+    assert from_variable == {"where": "{group_name}"}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("{user}", "不是合法的 JSON 对象"),
+        ('{"a": "{nickname}"}', "不认识的 {nickname}"),
+        ('{"a": "{user_id.x}"}', "不认识的 {user_id.x}"),
+        ('{"a": "{user_id:>100000000}"}', "不认识的 {user_id}"),
+        ('{"a": "{user_id!r}"}', "不认识的 {user_id}"),
+        ('{"a": "{"}', "花括号不成对"),
+        ('{"": "x"}', "没有名字"),
+        ("[1]", "dify.inputs"),
+        ('{"a": 1}', "dify.inputs"),
+    ],
+)
+def test_wrong_inputs_are_told_with_what_may_stand_there(value: str, reason: str) -> None:
+    """A template that cannot be filled would fail with every question."""
+    with pytest.raises(SettingsError) as caught:
+        load({"DIFY_INPUTS": value})
+
+    assert reason in str(caught.value)
+    assert "{user_name}" in str(caught.value)
+
+
+APPS = [
+    {"name": "a", "base_url": "http://a/v1", "api_key": "key-a"},
+    {"name": "b", "base_url": "http://b/v1", "api_key": "key-b", "fallback": "default"},
+]
+
+
+def test_each_app_has_its_own_fallback(tmp_path: Path) -> None:
+    """The default app's is not inherited: it may be that very app. Everything else is."""
+    variables = {
+        "DIFY_BASE_URL": "http://d/v1",
+        "DIFY_API_KEY": "key-d",
+        "DIFY_APPS": json.dumps(APPS),
+        "DIFY_FALLBACK": "a",
+        "DIFY_INPUTS": '{"x": "y"}',
+        "DIFY_KIND": "chat",
+    }
+
+    apps = load(variables).settings.dify.every_app()
+
+    assert {app.name: app.fallback for app in apps} == {"default": "a", "a": "", "b": "default"}
+    assert {(app.kind, app.inputs["x"]) for app in apps} == {("chat", "y")}
+
+
+@pytest.mark.parametrize(("fallback", "names"), [("c", "a、b"), ("default", "a、b"), ("A", "a、b")])
+def test_a_fallback_that_is_no_other_app_stops_the_start(fallback: str, names: str) -> None:
+    """Named with those that there are."""
+    with pytest.raises(SettingsError) as caught:
+        load({"DIFY_APPS": json.dumps(APPS), "DIFY_FALLBACK": fallback})
+
+    assert f"必须是另一个应用的名字:{names}" in str(caught.value)
+    assert "dify.fallback" in str(caught.value)

@@ -148,7 +148,9 @@ class Records:
     """Gives one thing after the other, the last one for ever; errors are raised."""
 
     def __init__(self, messages: Sequence[Any], runs: Sequence[Any] = ()) -> None:
-        self._messages = itertools.chain(messages, itertools.repeat(messages[-1]))
+        self._messages = itertools.chain(
+            messages, itertools.repeat(messages[-1] if messages else None)
+        )
         self._runs = itertools.chain(runs, itertools.repeat(runs[-1] if runs else None))
         self.looks = 0
 
@@ -164,9 +166,9 @@ class Records:
         one = await self.message(conversation, "m-1", user)
         return (one,) if one else ()
 
-    async def run(self, run_id: str) -> StoredRun | None:
-        """By its id."""
-        assert run_id == "r-1"
+    async def run(self, run_id: str, *, output_key: str | None = None) -> StoredRun | None:
+        """By its id; which output is the answer is the client's to say for a bare run."""
+        assert (run_id, output_key) in (("r-1", None), ("r-1", ""))
         one: StoredRun | None = self._next(self._runs)
         return one
 
@@ -180,6 +182,8 @@ class Records:
 
 class Dify:
     """What the recovery needs of the client."""
+
+    output_key = ""
 
     def __init__(self, records: Records, *, must_stream: bool = False) -> None:
         self.records = records
@@ -332,3 +336,35 @@ async def test_dify_that_is_away_is_not_taken_for_one_that_has_nothing(
 async def test_dify_that_refuses_to_tell_has_nothing_for_us() -> None:
     """A new key, say: asking will show."""
     assert await fetch(Records([DifyRejected("401")]), STREAM) == Nothing(reason="refused")
+
+
+# ── Workflows: a run without a message ──────────────────────────────────────
+
+BARE = Asking(workflow_run_id="r-1", task_id="t-1", asked_at=ASKED_AT)
+
+
+async def test_the_run_of_a_workflow_is_waited_for_and_its_output_is_the_answer() -> None:
+    """There is no message to look at, and no conversation."""
+    clock = Clock()
+    records = Records([], [run("running"), run("running"), run("succeeded", "出")])
+    answer = await fetch(records, BARE, clock=clock)
+
+    assert isinstance(answer, Answer)
+    assert (answer.text, answer.workflow_run_id, answer.conversation_id) == ("出", "r-1", "")
+    assert (records.looks, len(clock.pauses)) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (None, "unknown_run"),
+        (run("failed"), "failed"),
+        (run("stopped", "半"), "stopped"),
+        (run("paused"), "paused"),
+    ],
+)
+async def test_a_workflow_that_did_not_succeed_has_no_answer(
+    found: StoredRun | None, reason: str
+) -> None:
+    """A half answer is none."""
+    assert await fetch(Records([], [found]), BARE) == Nothing(reason=reason)

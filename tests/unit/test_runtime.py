@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -94,9 +95,9 @@ async def test_peers_are_built_only_when_they_are_named() -> None:
         ECLOUD_AUTHORIZATION="token",
     )
     async with aiohttp.ClientSession() as http:
-        assert make_apps(settings_of().dify, http, SystemClock()) == {}
+        assert make_apps(settings_of().dify, http, SystemClock(), ZoneInfo("UTC")) == {}
         assert make_ecloud(settings_of().ecloud, http) is None
-        assert list(make_apps(full.dify, http, SystemClock())) == ["default"]
+        assert list(make_apps(full.dify, http, SystemClock(), ZoneInfo("UTC"))) == ["default"]
         assert make_ecloud(full.ecloud, http) is not None
 
 
@@ -118,7 +119,7 @@ async def test_every_app_has_a_client_a_limit_and_a_mode_of_its_own() -> None:
         DIFY_APPS=apps, DIFY_INITIAL_CONCURRENCY="8", DIFY_STREAMING_ENABLED="true"
     )
     async with aiohttp.ClientSession() as http:
-        made = make_apps(settings.dify, http, SystemClock())
+        made = make_apps(settings.dify, http, SystemClock(), ZoneInfo("UTC"))
 
     assert {name: (one.gate.slots, one.is_streamed) for name, one in made.items()} == {
         "a": (3, True),

@@ -1,4 +1,4 @@
-"""Looks at the two stores when a process starts and while it runs, and remembers what it found."""
+"""Looks at servers when a process starts and while it runs, and remembers what it found."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,12 +28,27 @@ class Inspection:
 
     Args:
         parts: how to look at each server, by its name in the health report.
+        every: seconds between two looks when all is well.
+        soon: the same while one is away or does not work.
     """
 
-    def __init__(self, parts: Mapping[str, LookAt]) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, LookAt],
+        *,
+        every: float = EVERY_SECONDS,
+        soon: float = SOON_SECONDS,
+    ) -> None:
         self._parts = parts
+        self._every = every
+        self._soon = soon
         self._looks: dict[str, Look] = dict.fromkeys(parts, Look())
         self._away: set[str] = set()
+
+    @property
+    def looks(self) -> Mapping[str, Look]:
+        """What was found last, by the server's name."""
+        return self._looks
 
     def last(self, name: str) -> Look:
         """What was found last; nothing for a server that nobody has looked at yet."""
@@ -46,7 +61,7 @@ class Inspection:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look again and again until stopped; the first look was at the start."""
-        while not await stopped_within(stop, SOON_SECONDS if self._is_urgent() else EVERY_SECONDS):
+        while not await stopped_within(stop, self._soon if self._is_urgent() else self._every):
             await self.look()
 
     def _is_urgent(self) -> bool:

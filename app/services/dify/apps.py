@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.services.dify.client import DifyClient
+from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import Gate
 
 
@@ -12,6 +13,11 @@ class AskedApp:
 
     client: DifyClient
     gate: Gate
+    inputs: InputTemplates
+    #: The app that answers while this one's breaker is open; empty: none.
+    fallback: str
+    #: Tells the conversations of one key from those of another.
+    key_digest: str
     is_streamed: bool
     #: Pieces go out at once, whatever the app may take back.
     ignores_moderation: bool

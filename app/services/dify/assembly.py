@@ -4,7 +4,9 @@ from collections.abc import AsyncIterable, Callable
 
 from app.models.flow import Answer, Usage
 from app.services.dify.responses import stream_fault
+from app.services.dify.thinking import THINKING
 from app.services.dify.wire import (
+    BAD_ENDS,
     ChatEvent,
     Ended,
     Failed,
@@ -19,7 +21,6 @@ from app.services.errors import DifyError, DifyProtocolError, DifyUnavailable
 
 #: Longest answer that is kept, in characters.
 MAX_ANSWER = 16 * 1024 * 1024
-_BAD_ENDS = frozenset({"failed", "stopped"})
 
 
 class Assembly:
@@ -149,12 +150,14 @@ class Assembly:
     def _replace(self, event: TextReplaced) -> None:
         self._parts.clear()
         self._length = 0
-        self._is_replaced = True
+        # What a filter behind us takes back is no word of moderation.
+        self._is_replaced = self._is_replaced or event.reason != THINKING
         self._add(event.text)
 
     def _finish(self, event: WorkflowFinished) -> list[ChatEvent]:
         is_moderated = event.status == "stopped" and self._is_replaced
-        if event.status in _BAD_ENDS and not is_moderated:
+        is_unclear = bool(event.unclear_outputs) and not self._length and not self._is_replaced
+        if (event.status in BAD_ENDS and not is_moderated) or is_unclear:
             self._failure = event
             return [event]
         self._has_finished = True

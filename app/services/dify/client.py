@@ -3,31 +3,33 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import aiohttp
 import orjson
-from loguru import logger
 
 from app.models.flow import Answer
-from app.services.dify.assembly import collect
-from app.services.dify.parsing import answer_events, parse_parameters
+from app.services.dify.assembly import Assembly, collect
+from app.services.dify.endpoints import WORKFLOW, Endpoint
+from app.services.dify.parsing import (
+    answer_events,
+    parse_answer,
+    parse_finished_run,
+    parse_parameters,
+)
 from app.services.dify.records import DifyRecords
-from app.services.dify.responses import StreamingRequired, decipher_answer
+from app.services.dify.responses import StreamingRequired, WrongKind, decipher_asked
 from app.services.dify.side_calls import SideCalls
 from app.services.dify.stream import EventStream, StreamLimits
+from app.services.dify.traits import AppTraits
 from app.services.dify.transport import DifyApp, Transport, is_event_stream
 from app.services.dify.wire import AppParameters, ChatEvent, ChatRequest, Started
 from app.services.errors import DifyConversationGone, DifyError, DifyUnavailable
 from app.utils.clock import Clock
 
-CHAT = "/chat-messages"
 #: Whole time of a stop, in seconds: who gives up does not wait for it.
 STOP_TIMEOUT = 2.0
 #: A stream in answer to a blocking call tells its first event at once, or never, in seconds.
 STRAY_STREAM_PATIENCE = 5.0
-#: Releases whose chatflows compute a blocking answer and drop it.
-_BLOCKING_IS_BROKEN = frozenset({"1.13.0", "1.13.1", "1.13.2"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +44,20 @@ class DifyHealth:
     mode: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """A question that was taken: a stream to read, or the whole answer."""
+
+    endpoint: Endpoint
+    response: aiohttp.ClientResponse
+    answer: Answer | None
+
+
 class DifyClient:
     """
     Speaks with one app. Holds no connection of its own: *http* is shared and closed by its owner.
 
-    What it learns is whether the app has to be streamed; everything else is in its arguments.
+    What it learns is in ``traits``; everything else is in its arguments.
     """
 
     def __init__(self, http: aiohttp.ClientSession, app: DifyApp, clock: Clock) -> None:
@@ -54,7 +65,7 @@ class DifyClient:
         self._clock = clock
         self._transport = Transport(http, app)
         self._calls = SideCalls(self._transport, clock)
-        self._must_stream = False
+        self.traits = AppTraits(app.name, app.kind)
         #: What the app keeps of questions that it was asked.
         self.records = DifyRecords(self._calls)
 
@@ -64,9 +75,19 @@ class DifyClient:
         return self._app.name
 
     @property
+    def question_key(self) -> str:
+        """The variable of the app that takes the question; empty: the question is none."""
+        return self._app.input_key if self.traits.endpoint.takes_inputs_only else ""
+
+    @property
+    def output_key(self) -> str | None:
+        """Where the answer stands among a run's outputs, as ``parse_outputs`` has it."""
+        return self._output_key_of(self.traits.endpoint)
+
+    @property
     def must_stream(self) -> bool:
         """Blocking calls are known to fail here; ``chat`` streams and puts the answer together."""
-        return self._must_stream
+        return self.traits.must_stream
 
     async def chat(
         self, request: ChatRequest, heard: Callable[[Started], None] | None = None
@@ -75,7 +96,8 @@ class DifyClient:
         Ask and wait for the whole answer, at most ``blocking_timeout`` seconds. Its text may be empty.
 
         An app that refuses blocking calls, or that opens a stream and falls silent, is asked
-        again by streaming, and from then on only so.
+        again by streaming, and from then on only so. One of another kind than it was taken for is
+        asked again at its own endpoint, in either mode.
 
         Args:
             heard: is told the ids as soon as a stream tells them; a blocking answer has its own.
@@ -84,11 +106,11 @@ class DifyClient:
             DifyError: see ``stream_chat``.
         """
         total_at = self._clock.monotonic() + self._app.blocking_timeout
-        if not self._must_stream:
+        if not self.traits.must_stream:
             try:
                 return await self._chat_blocking(request, total_at)
             except StreamingRequired as refusal:
-                self._learn_to_stream(str(refusal))
+                self.traits.learn_to_stream(str(refusal))
         async with self._stream(request, total_at) as events:
             return await collect(events, heard)
 
@@ -123,7 +145,7 @@ class DifyClient:
         Raises:
             DifyError: Dify could not be told within ``STOP_TIMEOUT``.
         """
-        path = f"{CHAT}/{quote(task_id, safe='')}/stop"
+        path = self.traits.endpoint.stop(task_id)
         body = orjson.dumps({"user": user})
         await self._calls.call("POST", path, body=body, seconds=STOP_TIMEOUT)
 
@@ -137,9 +159,7 @@ class DifyClient:
         began = self._clock.monotonic()
         reply = await self._calls.call("GET", "/info")
         mode = _text(reply.body.get("mode"))
-        is_broken_chatflow = mode == "advanced-chat" and reply.release in _BLOCKING_IS_BROKEN
-        if mode == "agent-chat" or is_broken_chatflow:
-            self._learn_to_stream(f"{mode} {reply.release}")
+        self.traits.learn_mode(mode, reply.release)
         return DifyHealth(
             latency=self._clock.monotonic() - began,
             version=reply.release,
@@ -154,48 +174,93 @@ class DifyClient:
         Raises:
             DifyError: as ``stream_chat``.
         """
-        return parse_parameters((await self._calls.call("GET", "/parameters")).body)
+        found = parse_parameters((await self._calls.call("GET", "/parameters")).body)
+        self.traits.parameters = found
+        return found
 
     async def _chat_blocking(self, request: ChatRequest, total_at: float) -> Answer:
-        response = await self._transport.open(
-            "POST", CHAT, body=request.to_body(streaming=False), seconds=self._left(total_at)
-        )
+        opened = await self._open(request, total_at, is_stream=False)
         try:
-            if not is_event_stream(response):
-                return await self._read_answer(response, request, total_at)
+            if opened.answer is not None:
+                return opened.answer
             patience = min(STRAY_STREAM_PATIENCE, self._app.first_event_timeout)
             first_event_at = self._clock.monotonic() + patience
             return await collect(
-                self._events(response, request, total_at, first_event_at, silence=StreamingRequired)
+                self._events(opened, request, total_at, first_event_at, silence=StreamingRequired)
             )
         finally:
-            response.close()
+            opened.response.close()
 
     @asynccontextmanager
     async def _stream(
         self, request: ChatRequest, total_at: float
     ) -> AsyncIterator[AsyncIterator[ChatEvent]]:
         first_event_at = self._clock.monotonic() + self._app.first_event_timeout
-        response = await self._transport.open(
-            "POST",
-            CHAT,
-            body=request.to_body(streaming=True),
-            seconds=self._left(min(total_at, first_event_at)),
-            is_stream=True,
+        opened = await self._open(
+            request, total_at, is_stream=True, head_at=min(total_at, first_event_at)
         )
         try:
-            if is_event_stream(response):
-                silence = DifyConversationGone if request.conversation_id else DifyUnavailable
-                yield self._events(response, request, total_at, first_event_at, silence=silence)
+            if opened.answer is not None:
+                yield _iterate(answer_events(opened.answer))
             else:
-                answer = await self._read_answer(response, request, total_at)
-                yield _iterate(answer_events(answer))
+                silence = DifyConversationGone if request.conversation_id else DifyUnavailable
+                yield self._events(opened, request, total_at, first_event_at, silence=silence)
         finally:
+            opened.response.close()
+
+    async def _open(
+        self,
+        request: ChatRequest,
+        total_at: float,
+        *,
+        is_stream: bool,
+        head_at: float | None = None,
+    ) -> _Opened:
+        """Ask at the app's endpoint; of another kind than it was taken for, at the next one."""
+        refused: list[Endpoint] = []
+        while True:
+            endpoint = self.traits.endpoint
+            try:
+                return await self._open_at(
+                    endpoint,
+                    request,
+                    total_at,
+                    is_stream=is_stream,
+                    head_at=total_at if head_at is None else head_at,
+                )
+            except WrongKind:
+                refused.append(endpoint)
+                if not self.traits.other_than(refused):
+                    raise
+
+    async def _open_at(
+        self,
+        endpoint: Endpoint,
+        request: ChatRequest,
+        total_at: float,
+        *,
+        is_stream: bool,
+        head_at: float,
+    ) -> _Opened:
+        response = await self._transport.open(
+            "POST",
+            endpoint.path,
+            body=endpoint.body(request, streaming=is_stream, input_key=self._app.input_key),
+            seconds=self._left(head_at),
+            is_stream=is_stream,
+        )
+        try:
+            answer = None
+            if not is_event_stream(response):
+                answer = await self._read_answer(endpoint, response, request, total_at)
+        except BaseException:
             response.close()
+            raise
+        return _Opened(endpoint=endpoint, response=response, answer=answer)
 
     def _events(
         self,
-        response: aiohttp.ClientResponse,
+        opened: _Opened,
         request: ChatRequest,
         total_at: float,
         first_event_at: float,
@@ -203,30 +268,38 @@ class DifyClient:
         silence: type[DifyError],
     ) -> EventStream:
         return EventStream(
-            response,
+            opened.response,
             limits=StreamLimits(
                 total_at=total_at, first_event_at=first_event_at, gap=self._app.gap_timeout
             ),
             clock=self._clock,
             has_conversation=bool(request.conversation_id),
             silence=silence,
+            output_key=self._output_key_of(opened.endpoint),
         )
 
     async def _read_answer(
-        self, response: aiohttp.ClientResponse, request: ChatRequest, total_at: float
+        self,
+        endpoint: Endpoint,
+        response: aiohttp.ClientResponse,
+        request: ChatRequest,
+        total_at: float,
     ) -> Answer:
         reply = await self._transport.read(response, seconds=self._left(total_at))
-        return decipher_answer(
+        body = decipher_asked(
             reply, has_conversation=bool(request.conversation_id), now=self._clock.time()
         )
+        if endpoint is not WORKFLOW:
+            return parse_answer(body)
+        assembly = Assembly()
+        assembly.feed(parse_finished_run(body, output_key=self._output_key_of(endpoint)))
+        return assembly.result()
+
+    def _output_key_of(self, endpoint: Endpoint) -> str | None:
+        return self._app.output_key if endpoint is WORKFLOW else None
 
     def _left(self, moment: float) -> float:
         return moment - self._clock.monotonic()
-
-    def _learn_to_stream(self, reason: str) -> None:
-        if not self._must_stream:
-            self._must_stream = True
-            logger.bind(app=self._app.name, reason=reason).info("dify.streams_instead")
 
 
 async def _iterate(events: Iterable[ChatEvent]) -> AsyncIterator[ChatEvent]:

@@ -8,6 +8,7 @@ from math import inf
 from loguru import logger
 
 from app.services.dify.client import DifyClient
+from app.services.dify.wire import AppParameters
 from app.services.errors import DifyError, DifyRejected
 from app.utils.clock import Clock
 
@@ -33,10 +34,13 @@ class Moderation:
         self._clock = clock
         self._known: bool | None = False if is_ignored else None
         self._look_at = inf if is_ignored else -inf
+        #: What was learnt from last, be it somebody else who asked.
+        self._told: AppParameters | None = None
         self._lock = asyncio.Lock()
 
     def may_take_back(self) -> bool:
         """Whether what is streamed now may be replaced when it is out."""
+        self._take_over()
         return self._known is not False
 
     @asynccontextmanager
@@ -52,7 +56,14 @@ class Moderation:
                 if isinstance(outcome, Exception):
                     logger.opt(exception=outcome).error("dify.parameters_failed")
 
+    def _take_over(self) -> None:
+        told = self._dify.traits.parameters
+        if told is not None and told is not self._told and self._look_at != inf:
+            self._told = told
+            self._learn(told.is_output_moderated)
+
     def _is_due(self) -> bool:
+        self._take_over()
         return self._clock.monotonic() >= self._look_at
 
     async def _look(self) -> None:
@@ -66,7 +77,8 @@ class Moderation:
 
     async def _ask(self) -> None:
         try:
-            self._learn((await self._dify.parameters()).is_output_moderated)
+            await self._dify.parameters()
+            self._take_over()
         except DifyError as error:
             logger.warning("dify.parameters_unknown", known=self._known, error=error)
             if self._known is None and isinstance(error, DifyRejected):

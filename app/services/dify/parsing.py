@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from app.models.flow import Answer, Usage
+from app.services.dify.outputs import parse_outputs
 from app.services.dify.sse import SseEvent
 from app.services.dify.wire import (
     AppParameters,
@@ -14,6 +15,7 @@ from app.services.dify.wire import (
     Ended,
     Failed,
     Frame,
+    InputField,
     Paused,
     Ping,
     Started,
@@ -30,6 +32,10 @@ from app.services.errors import DifyProtocolError
 _MAX_ID = 64
 _MAX_NUMBER_TEXT = 40
 _MAX_COUNT = 2**63 - 1
+#: Longest time that an answer can have taken, in seconds.
+_MAX_SECONDS = 86_400.0
+
+WORKFLOW_FINISHED = "workflow_finished"
 
 
 def load_object(data: str | bytes) -> dict[str, Any] | None:
@@ -44,9 +50,12 @@ def load_object(data: str | bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def parse_frame(sse: SseEvent) -> Frame:
+def parse_frame(sse: SseEvent, *, output_key: str | None = None) -> Frame:
     """
     One event of the stream as a value; missing or mistyped fields count as empty.
+
+    Args:
+        output_key: as ``parse_outputs`` has it.
 
     Raises:
         DifyProtocolError: an object that is not JSON, so that a piece of the answer may be missing.
@@ -59,7 +68,14 @@ def parse_frame(sse: SseEvent) -> Frame:
             raise DifyProtocolError("事件流中有一帧不是完整的 JSON")
         return Frame(event=Unknown(name=sse.name))
     name = _text(body, "event") or sse.name
+    if name == WORKFLOW_FINISHED:
+        return parse_finished_run(body, output_key=output_key)
     return Frame(event=_event(name, body), ids=_ids(name, body))
+
+
+def parse_finished_run(body: Mapping[str, Any], *, output_key: str | None) -> Frame:
+    """How a run ended: the event of a stream, or the body of a workflow's blocking call."""
+    return Frame(event=_workflow_finished(body, output_key), ids=_ids(WORKFLOW_FINISHED, body))
 
 
 def parse_answer(body: Mapping[str, Any]) -> Answer:
@@ -90,6 +106,27 @@ def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
         is_output_moderated=avoidance.get("enabled") is True
         and outputs.get("enabled") is not False,
         opening_statement=_text(body, "opening_statement"),
+        inputs=_input_fields(body.get("user_input_form")),
+    )
+
+
+def _input_fields(form: object) -> tuple[InputField, ...]:
+    """Each element is an object with one key, the kind of the field."""
+    fields = [
+        field
+        for element in (form if isinstance(form, list) else ())
+        if isinstance(element, dict)
+        for field in element.values()
+        if isinstance(field, dict)
+    ]
+    return tuple(
+        InputField(
+            name=_text(field, "variable"),
+            is_required=field.get("required") is True,
+            max_length=_count(field, "max_length"),
+        )
+        for field in fields
+        if _text(field, "variable")
     )
 
 
@@ -106,7 +143,9 @@ def parse_messages(body: Mapping[str, Any]) -> tuple[StoredMessage, ...]:
     return tuple(_stored_message(one) for one in data if isinstance(one, dict))
 
 
-def parse_run(body: Mapping[str, Any], *, goes_on_alone: bool) -> StoredRun | None:
+def parse_run(
+    body: Mapping[str, Any], *, goes_on_alone: bool, output_key: str | None = None
+) -> StoredRun | None:
     """What ``/workflows/run/<id>`` says; None: nothing (some releases tell an unknown run so)."""
     status = _text(body, "status")
     if not _id(body, "id") or not status:
@@ -117,7 +156,7 @@ def parse_run(body: Mapping[str, Any], *, goes_on_alone: bool) -> StoredRun | No
         outputs = load_object(outputs)
     return StoredRun(
         status=status,
-        answer=_text(outputs, "answer") if isinstance(outputs, dict) else "",
+        answer=parse_outputs(outputs if isinstance(outputs, dict) else {}, output_key).text,
         error=_text(body, "error"),
         usage=Usage(total_tokens=_count(body, "total_tokens")),
         goes_on_alone=goes_on_alone,
@@ -180,25 +219,28 @@ def _ping(_body: Mapping[str, Any]) -> ChatEvent:
     return Ping()
 
 
-def _workflow_finished(body: Mapping[str, Any]) -> ChatEvent:
+def _workflow_finished(body: Mapping[str, Any], output_key: str | None) -> ChatEvent:
     data = _object(body, "data")
     status = _text(data, "status")
     if status == "paused":
         return Paused()
+    output = parse_outputs(_object(data, "outputs"), output_key)
     return WorkflowFinished(
         status=status,
-        answer=_text(_object(data, "outputs"), "answer"),
+        answer=output.text,
         error=_text(data, "error"),
         usage=Usage(total_tokens=_count(data, "total_tokens")),
+        unclear_outputs=output.unclear,
     )
 
 
+# Not among them: ``text_chunk`` of workflows, which stream every output of theirs, the answer or not;
+# what the answer is, the end of the run says.
 _PARSERS: Mapping[str, Callable[[Mapping[str, Any]], ChatEvent]] = {
     "message": _message,
     "agent_message": _agent_message,
     "message_replace": _message_replace,
     "message_end": _message_end,
-    "workflow_finished": _workflow_finished,
     "workflow_paused": _paused,
     "human_input_required": _paused,
     "error": _error,
@@ -221,6 +263,9 @@ def _ids(name: str, body: Mapping[str, Any]) -> Started:
 
 def _usage(body: Mapping[str, Any]) -> Usage:
     return Usage(
+        prompt_tokens=_count(body, "prompt_tokens"),
+        completion_tokens=_count(body, "completion_tokens"),
+        seconds=_seconds(body, "latency"),
         total_tokens=_count(body, "total_tokens"),
         total_price=_number_text(body, "total_price"),
         currency=_text(body, "currency")[:_MAX_NUMBER_TEXT],
@@ -253,6 +298,14 @@ def _count(body: Mapping[str, Any], key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         return 0
     return value if 0 <= value <= _MAX_COUNT else 0
+
+
+def _seconds(body: Mapping[str, Any], key: str) -> float:
+    """A time that something took; 0 for anything else."""
+    value = body.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if 0 <= value <= _MAX_SECONDS else 0.0
 
 
 def _number_text(body: Mapping[str, Any], key: str) -> str:

@@ -71,12 +71,15 @@ class DifyRecords:
             before = page[0].message_id
         return None
 
-    async def run(self, run_id: str) -> StoredRun | None:
+    async def run(self, run_id: str, *, output_key: str | None = None) -> StoredRun | None:
         """
-        How the run of a chatflow stands; None: Dify does not tell.
+        How the run of a chatflow or a workflow stands; None: Dify does not tell.
 
         Until 1.3.0 it refuses to for any chatflow; of a run that it does not know some releases say
         so, some say nothing, and 1.13.0 fails inside.
+
+        Args:
+            output_key: as ``parse_outputs`` has it.
 
         Raises:
             DifyError: Dify could not be asked.
@@ -89,7 +92,9 @@ class DifyRecords:
             if error.peer_code:
                 return None
             raise
-        return parse_run(reply.body, goes_on_alone=_runs_in_worker(reply.release))
+        return parse_run(
+            reply.body, goes_on_alone=_runs_in_worker(reply.release), output_key=output_key
+        )
 
 
 def _runs_in_worker(release: str) -> bool:

@@ -8,12 +8,12 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from app.models.flow import Answer
-from app.services.dify.parsing import load_object, parse_answer
-from app.services.dify.wire import Failed, WorkflowFinished
+from app.services.dify.parsing import load_object
+from app.services.dify.wire import BAD_ENDS, Failed, WorkflowFinished
 from app.services.errors import (
     DifyAbsent,
     DifyConversationGone,
+    DifyConversationSpoilt,
     DifyError,
     DifyOverloaded,
     DifyProtocolError,
@@ -39,6 +39,7 @@ _PASSING = re.compile(
 _LASTING = re.compile(
     r"insufficient_quota|exceeded your current quota|credit balance", re.IGNORECASE
 )
+_WRONG_KIND_CODES = frozenset({"not_chat_app", "not_workflow_app"})
 _NO_BLOCKING = re.compile(r"not support blocking mode|only supports? streaming", re.IGNORECASE)
 
 _OVERLOADED = "too_many_requests"
@@ -50,7 +51,19 @@ _PROXY_ALONE = frozenset({502, 503, 504})
 #: Of proxies that wait no longer: the run behind them goes on, and its answer is saved.
 _PROXY_IMPATIENT = frozenset({504, 524})
 #: Codes under which Dify passes on what a model or a node said.
-_PASSED_ON = frozenset({"completion_request_error", "workflow_failed"})
+_REFUSED_BY_MODEL = "completion_request_error"
+_PASSED_ON = frozenset({_REFUSED_BY_MODEL, "workflow_failed"})
+#: How models say that a conversation holds a turn without words.
+_EMPTY_TURN = re.compile(
+    r"non-?empty content|content len should not be 0|content blocks must be non-?empty"
+    r"|content or tool_calls must be set|content (?:cannot|can't|must not|should not) be empty"
+    r"|parts must not be empty|(?:content|messages?) is empty|内容不能为空|消息不能为空",
+    re.IGNORECASE,
+)
+
+
+class WrongKind(DifyRejected):
+    """The app is of another kind: it has to be asked at another endpoint."""
 
 
 class StreamingRequired(DifyRejected):
@@ -100,20 +113,26 @@ def decipher(reply: Reply, *, has_conversation: bool, now: float) -> dict[str, A
     )
 
 
-def decipher_answer(reply: Reply, *, has_conversation: bool, now: float) -> Answer:
-    """The answer in a blocking call's body; raises as ``decipher`` does."""
+def decipher_asked(reply: Reply, *, has_conversation: bool, now: float) -> dict[str, Any]:
+    """As ``decipher``, for a question: a failure that a proxy turned into 200 is one all the same."""
     body = decipher(reply, has_conversation=has_conversation, now=now)
     status = body.get("status")
-    if "answer" not in body and isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST:
-        # A proxy may turn a failure into 200; the envelope still says what it was.
+    is_answer = "answer" in body or isinstance(body.get("data"), dict)
+    if not is_answer and isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST:
         failed = Failed(code=_word(body, "code"), message=_word(body, "message"), status=status)
         raise fault(failed, has_conversation=has_conversation)
-    return parse_answer(body)
+    return body
 
 
 def stream_fault(event: Failed | WorkflowFinished, *, has_conversation: bool) -> DifyError:
     """The error that a stream's failure event stands for."""
     if isinstance(event, WorkflowFinished):
+        if event.unclear_outputs and event.status not in BAD_ENDS:
+            names = "、".join(clean(name) for name in event.unclear_outputs)
+            return DifyRejected(
+                f"不知道工作流的哪个输出是回答({names}),请设置 dify.output_key",
+                peer_code="output_unclear",
+            )
         code = "workflow_stopped" if event.status == "stopped" else "workflow_failed"
         event = Failed(code=code, message=event.error or event.status)
     return fault(event, has_conversation=has_conversation)
@@ -148,11 +167,31 @@ def _kind(failed: Failed, *, has_conversation: bool) -> type[DifyError]:
         return DifyOverloaded
     if has_conversation and _is_conversation_gone(failed):
         return DifyConversationGone
+    if not _may_pass(failed):
+        is_spoilt = has_conversation and _may_be_spoilt(failed)
+        return DifyConversationSpoilt if is_spoilt else _kind_of_refusal(failed)
+    return DifyAbsent if failed.status in _PROXY_ALONE and not failed.code else DifyUnavailable
+
+
+def _may_be_spoilt(failed: Failed) -> bool:
+    """
+    Whether a model refused what goes along with the question.
+
+    A graph may have done things before its model refused; so there it has to be said plainly.
+    """
+    if failed.code == _REFUSED_BY_MODEL:
+        return True
+    is_passed_on = failed.code in _PASSED_ON or failed.message.startswith("Run failed")
+    return is_passed_on and bool(_EMPTY_TURN.search(failed.message))
+
+
+def _kind_of_refusal(failed: Failed) -> type[DifyRejected]:
+    """Two refusals say that the app is asked the wrong way."""
+    if failed.code in _WRONG_KIND_CODES:
+        return WrongKind
     if failed.status == HTTPStatus.BAD_REQUEST and _NO_BLOCKING.search(failed.message):
         return StreamingRequired
-    if not _may_pass(failed):
-        return DifyRejected
-    return DifyAbsent if failed.status in _PROXY_ALONE and not failed.code else DifyUnavailable
+    return DifyRejected
 
 
 def _is_overload(failed: Failed) -> bool:

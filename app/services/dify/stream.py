@@ -53,8 +53,10 @@ class EventStream(AsyncIterator[ChatEvent]):
         clock: Clock,
         has_conversation: bool,
         silence: type[DifyError] = DifyUnavailable,
+        output_key: str | None = None,
     ) -> None:
         self._response = response
+        self._output_key = output_key
         self._limits = limits
         self._clock = clock
         self._silence = silence
@@ -109,7 +111,7 @@ class EventStream(AsyncIterator[ChatEvent]):
 
     def _take(self, events: list[SseEvent]) -> None:
         for event in events:
-            frame = parse_frame(event)
+            frame = parse_frame(event, output_key=self._output_key)
             if isinstance(frame.event, Ping):
                 self._pings += 1
             else:

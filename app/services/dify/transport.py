@@ -38,6 +38,12 @@ class DifyApp:
     first_event_timeout: float = 60.0
     #: Longest silence within a stream behind its first event; Dify pings every 10 s.
     gap_timeout: float = 30.0
+    #: ``auto``, or the name of the endpoint at which alone it is asked.
+    kind: str = "auto"
+    #: The input that takes the question, and the output that is the answer (empty: found out), of
+    #: apps that know no conversation.
+    input_key: str = "query"
+    output_key: str = ""
 
     def __post_init__(self) -> None:
         if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:

@@ -43,18 +43,40 @@ class ChatRequest:
         Lone surrogates become ``?``. ``auto_generate_name`` is off: the name costs a second and a
         model call, and nobody sees it.
         """
-        body: dict[str, Any] = {
-            "query": self.query,
-            "inputs": dict(self.inputs),
-            "user": self.user,
-            "response_mode": "streaming" if streaming else "blocking",
-            "auto_generate_name": False,
-        }
+        body = self._common(self.inputs, streaming=streaming)
+        body |= {"query": self.query, "auto_generate_name": False}
         if self.conversation_id:
             body["conversation_id"] = self.conversation_id
+        return _to_json(body)
+
+    def to_inputs_body(self, *, streaming: bool, input_key: str) -> bytes:
+        """The JSON body for apps that know no conversation: the question is the input *input_key*."""
+        inputs = {**self.inputs, input_key: self.query}
+        return _to_json(self._common(inputs, streaming=streaming))
+
+    def _common(self, inputs: Mapping[str, Any], *, streaming: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "inputs": dict(inputs),
+            "user": self.user,
+            "response_mode": "streaming" if streaming else "blocking",
+        }
         if self.files:
             body["files"] = [file.to_wire() for file in self.files]
-        return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        return body
+
+
+def _to_json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputField:
+    """A variable that an app declares for its callers."""
+
+    name: str
+    is_required: bool
+    #: Longest value in characters; 0: not said.
+    max_length: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +86,7 @@ class AppParameters:
     #: Its answers are checked for words; what was streamed may be replaced late.
     is_output_moderated: bool
     opening_statement: str = ""
+    inputs: tuple[InputField, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +160,10 @@ class Ended:
     usage: Usage = field(default_factory=Usage)
 
 
+#: Statuses of a run that has no answer.
+BAD_ENDS = frozenset({"failed", "stopped"})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowFinished:
     """``workflow_finished``: how the run behind a chatflow ended."""
@@ -147,6 +174,8 @@ class WorkflowFinished:
     answer: str = ""
     error: str = ""
     usage: Usage = field(default_factory=Usage)
+    #: Names of the outputs, of which none is known to be the answer.
+    unclear_outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

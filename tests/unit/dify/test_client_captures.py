@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.models.flow import Answer, Usage
+from app.models.flow import Answer
 from app.services.dify.client import DifyClient
 from app.services.dify.responses import StreamingRequired
 from app.services.dify.wire import ChatRequest, Ping, TextDelta, TextReplaced
@@ -118,7 +118,7 @@ async def stream(client: DifyClient, capture: captures.Capture) -> tuple[str, in
 
 async def streamed_answer(client: DifyClient, capture: captures.Capture) -> Answer:
     """The capture as one answer; the client is made to stream by refusing to block."""
-    client._must_stream = True
+    client.traits.learn_to_stream("the test wants it")
     return await client.chat(request_of(capture))
 
 
@@ -198,7 +198,10 @@ async def test_recorded_blocking_answers(
 
     assert answer.text == text
     price = "0" if name.startswith("1.13") else "0E-7"
-    assert answer.usage == Usage(total_tokens=tokens, total_price=price, currency="USD")
+    usage = answer.usage
+    assert (usage.total_tokens, usage.total_price, usage.currency) == (tokens, price, "USD")
+    assert usage.prompt_tokens + usage.completion_tokens == tokens
+    assert (usage.seconds > 0) is (tokens > 0)
     assert len(answer.conversation_id) == len(answer.dify_message_id) == 36
     assert dify.seen[0].json["response_mode"] == "blocking"
 

@@ -12,7 +12,7 @@ from app.services.dify.responses import (
     StreamingRequired,
     clean,
     decipher,
-    decipher_answer,
+    decipher_asked,
     fault,
     parse_retry_after,
 )
@@ -20,6 +20,7 @@ from app.services.dify.wire import Failed
 from app.services.errors import (
     DifyAbsent,
     DifyConversationGone,
+    DifyConversationSpoilt,
     DifyError,
     DifyOverloaded,
     DifyProtocolError,
@@ -108,6 +109,28 @@ def test_gone_conversation_counts_only_if_one_was_named(code: str, message: str)
     assert type(error(404, code, message)) is DifyRejected
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "is_spoilt"),
+    [
+        ("completion_request_error", "Error: 422 content len should not be 0", True),
+        ("completion_request_error", "Incorrect API key provided", True),
+        ("completion_request_error", "status code 429: slow down", False),
+        ("invalid_param", "Run failed: all messages must have non-empty content", True),
+        ("invalid_param", "Run failed: HTTP node: 400", False),
+        ("invalid_param", "city is required in input form", False),
+        ("provider_not_initialize", "no key", False),
+    ],
+)
+def test_what_a_model_refuses_in_a_conversation_may_be_its_past(
+    code: str, message: str, *, is_spoilt: bool
+) -> None:
+    """Asked once more without it; a graph, which may have done things, only if it says so plainly."""
+    kind = type(error(400, code, message, has_conversation=True))
+
+    assert (kind is DifyConversationSpoilt) is is_spoilt
+    assert type(error(400, code, message)) is not DifyConversationSpoilt
+
+
 def test_other_404_with_a_conversation_is_a_rejection() -> None:
     """A wrong path is no reason to forget a conversation."""
     page = Reply(status=404, body=b"<title>404 Not Found</title>")
@@ -182,7 +205,7 @@ def test_answer_is_read_whatever_the_content_type() -> None:
     """Proxies mislabel."""
     reply = Reply(status=200, body='{"answer":"好","conversation_id":"c"}'.encode())
 
-    assert decipher_answer(reply, has_conversation=False, now=NOW).text == "好"
+    assert decipher_asked(reply, has_conversation=False, now=NOW)["answer"] == "好"
 
 
 def test_failure_envelope_under_200_is_still_the_failure() -> None:
@@ -190,7 +213,7 @@ def test_failure_envelope_under_200_is_still_the_failure() -> None:
     reply = Reply(status=200, body=b'{"code":"unauthorized","message":"no","status":401}')
 
     with pytest.raises(DifyRejected):
-        decipher_answer(reply, has_conversation=False, now=NOW)
+        decipher_asked(reply, has_conversation=False, now=NOW)
 
 
 def test_peers_words_are_one_bounded_line_without_keys() -> None:

@@ -1,0 +1,64 @@
+"""What a Dify app has to be like to be asked. Pure; every sentence says what was found and what to do."""
+
+from typing import Final
+
+from app.services.dify.apps import AskedApp
+from app.services.dify.endpoints import endpoint_of_mode
+from app.services.findings import Finding, Look, broken, risk
+
+#: Kinds that releases from 0.15 on are known to have.
+KNOWN_MODES: Final = frozenset({"chat", "agent-chat", "advanced-chat", "workflow", "completion"})
+
+
+def judge_app(app: AskedApp, app_name: str) -> Look:
+    """
+    What is wrong with an app, and what to show of it, by what it has said of itself.
+
+    Args:
+        app_name: as its author calls it; empty: the release does not say.
+    """
+    traits = app.client.traits
+    found = (_kind(app), _unknown_kind(app), _inputs(app))
+    identity = {
+        "name": app_name or "unknown",
+        "kind": traits.mode or "unknown",
+        "release": traits.release or "unknown",
+        "endpoint": traits.endpoint.path,
+        "asked": "streaming" if app.is_streamed or traits.must_stream else "blocking",
+    }
+    findings = tuple(finding for finding in found if finding is not None)
+    return Look(findings=findings, identity=identity, facts=identity)
+
+
+def _kind(app: AskedApp) -> Finding | None:
+    traits = app.client.traits
+    wanted = endpoint_of_mode(traits.mode)
+    if wanted is None or wanted is traits.endpoint:
+        return None
+    return broken(
+        "dify_kind",
+        f"dify.kind 是 {traits.endpoint.name},应用却是 {traits.mode}:提问会被拒绝。"
+        f"请改成 {wanted.name} 或 auto。",
+    )
+
+
+def _unknown_kind(app: AskedApp) -> Finding | None:
+    mode = app.client.traits.mode
+    if not mode or mode in KNOWN_MODES:
+        return None
+    return risk(
+        "dify_unknown_kind",
+        f"应用的种类 {mode[:64]} 是这个程序不认识的,当作聊天助手提问。",
+    )
+
+
+def _inputs(app: AskedApp) -> Finding | None:
+    client = app.client
+    lacking = app.inputs.lacking(client.traits.fields, question_key=client.question_key)
+    if not lacking:
+        return None
+    return broken(
+        "dify_input_lacking",
+        f"应用要求变量 {'、'.join(lacking)},dify.inputs 里没有:问题会成为死信。"
+        "请给出模板,或在 Dify 里改成选填,然后 python -m app.cli failed replay。",
+    )
