@@ -50,6 +50,7 @@ from app.services.outbox import Outbox
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
 from app.services.queue.redis_queue import RedisQueue
+from app.services.queue.spill_signs import SpillSigns
 from app.services.reception import Reception
 from app.services.room import Bounds
 from app.services.spill import Spill
@@ -99,6 +100,7 @@ class Runtime:
     breakers: Breakers
     leases: Leases
     bell: OutboxBell
+    spill_signs: SpillSigns
     stages: Stages
     spill: Spill
     inbox: Inbox
@@ -213,6 +215,7 @@ def _assemble(
         breakers=Breakers(redis, probe_seconds=PROBE_SECONDS),
         leases=Leases(redis, holder=holder, clock=clock),
         bell=bell,
+        spill_signs=SpillSigns(redis, holder=holder),
         stages=stages,
         spill=spill,
         inbox=inbox,

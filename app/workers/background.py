@@ -35,6 +35,7 @@ from app.workers.retry import RetryPolicy
 from app.workers.send_policy import SenderSettings
 from app.workers.sender import AccountSender
 from app.workers.sender_pool import SenderPool
+from app.workers.spill_signal import show_spill
 from app.workers.worker import Worker, WorkerSettings
 
 CONTACTS_SECONDS = 1.0
@@ -84,6 +85,9 @@ class Background:
         self._run(self._writing, "groups", runtime.groups.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
+        self._run(
+            self._writing, "spill-signs", show_spill(runtime.spill_signs, runtime.inbox, stop)
+        )
         self._run(self._writing, "index", self.index.run(stop))
         self._run(self._writing, "inspection", runtime.inspection.run(stop))
         self._run(self._writing, "apps", self._inspect_apps(stop))
@@ -272,6 +276,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         stages=runtime.stages,
         watch=watch,
         fallbacks=Fallbacks(others, turns=turns, watch=watch),
+        spill_signs=runtime.spill_signs,
         segmenter=Segmenter(settings.reply.max_length),
         policy=RetryPolicy(
             max_retries=processing.max_retry_count,

@@ -4,6 +4,7 @@ from loguru import logger
 
 from app.models.flow import Claim, MessageId
 from app.services.queue.protocol import MessageQueue
+from app.services.queue.spill_signs import SpillSigns
 from app.services.turns import AlreadySettled, FenceBehind, FormerLife, OutOfOrder, UnknownEntry
 from app.utils.clock import Clock
 from app.utils.ids import id_milliseconds
@@ -11,7 +12,7 @@ from app.utils.ids import id_milliseconds
 #: Before a lone entry that SQL does not know is looked at again.
 LOOK_AGAIN_SECONDS = 1.0
 #: So long an entry that SQL does not know holds the user's place, from the first time that SQL was
-#: there and did not know it: once SQL is back, spilled rows come soon, as a rule.
+#: there and did not know it; and longer while some process shows that it has spilled rows.
 PLACE_SECONDS = 3.0
 #: After this time nobody brings its row any more.
 UNKNOWN_SECONDS = 600.0
@@ -22,8 +23,9 @@ CLOCK_SKEW_SECONDS = 60.0
 class ClaimMending:
     """Sets the index right where a claim found it wrong, and gives the lease back."""
 
-    def __init__(self, *, queue: MessageQueue, clock: Clock) -> None:
+    def __init__(self, *, queue: MessageQueue, signs: SpillSigns, clock: Clock) -> None:
         self._queue = queue
+        self._signs = signs
         self._clock = clock
         #: Monotonic seconds at which SQL first did not know an entry, oldest first.
         self._unknown_since: dict[MessageId, float] = {}
@@ -61,11 +63,16 @@ class ClaimMending:
         if not -CLOCK_SKEW_SECONDS <= age < UNKNOWN_SECONDS:
             logger.warning("queue.unknown_entry_dropped", entry=claim.message_id)
             await self._queue.ack(claim)
-        elif self._unknown_for(claim.message_id) >= PLACE_SECONDS and opening.waiting:
+        elif await self._is_in_the_way(claim, opening):
             logger.warning("queue.unknown_entry_moved", entry=claim.message_id)
             await self._queue.rewrite(claim.user, claim.token, opening.waiting)
         else:
             await self._queue.retry(claim, delay=LOOK_AGAIN_SECONDS, counts=False)
+
+    async def _is_in_the_way(self, claim: Claim, opening: UnknownEntry) -> bool:
+        """Nobody alive is about to bring its row, and others of this user wait."""
+        is_late = self._unknown_for(claim.message_id) >= PLACE_SECONDS
+        return is_late and bool(opening.waiting) and not await self._signs.anybody()
 
     def _unknown_for(self, message_id: MessageId) -> float:
         """Seconds since SQL first did not know it; what was not looked at for long is forgotten."""

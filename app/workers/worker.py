@@ -17,6 +17,7 @@ from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.queue.breakers import limit_peer
 from app.services.queue.protocol import MessageQueue
+from app.services.queue.spill_signs import SpillSigns
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages
 from app.services.turns import Turns
@@ -81,6 +82,7 @@ class Worker:
         stages: Stages,
         watch: PeerWatch,
         fallbacks: Fallbacks,
+        spill_signs: SpillSigns,
         segmenter: Segmenter,
         policy: RetryPolicy,
         metrics: Metrics,
@@ -98,7 +100,7 @@ class Worker:
         self._metrics = metrics
         self._settings = settings
         self._fallbacks = fallbacks
-        self._mending = ClaimMending(queue=queue, clock=clock)
+        self._mending = ClaimMending(queue=queue, signs=spill_signs, clock=clock)
         self._settling = ClaimSettling(
             queue=queue,
             outbox=outbox,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from app.services.errors import QueueUnavailable, StoreUnavailable
-from app.utils.ids import IdMaker
+from app.services.queue.spill_signs import SpillSigns
+from app.utils.ids import LOW_BITS, IdMaker
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
@@ -270,6 +271,52 @@ async def test_an_entry_without_a_row_keeps_its_place_while_its_row_may_come(
         await asyncio.sleep(1)
 
     assert dify.questions() == []
+
+
+async def test_an_entry_without_a_row_keeps_its_place_while_a_process_shows_that_it_spilled(
+    inside: StartInside, dify: DifySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow its disk or SQL is; once nobody has anything more, it holds up nobody."""
+    monkeypatch.setattr("app.workers.claim_mending.LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("app.workers.claim_mending.PLACE_SECONDS", 0.2)
+    async with inside(works=False) as bridge:
+        await bridge.hear("二")
+        await bridge.background.index.start(process_died=False)
+        [row] = await bridge.rows("SELECT from_user FROM messages")
+        await put_first(bridge, row["from_user"], IdMaker().next() - (10_000 << LOW_BITS))
+        other = SpillSigns(bridge.runtime.redis, holder="another process")
+        await other.give()
+        await bridge.background.start()
+        await asyncio.sleep(1)
+        assert dify.questions() == []
+
+        await other.take_back()
+        await bridge.until_settled(1)
+
+
+async def test_a_process_shows_that_it_spilled_until_sql_has_all_of_it(
+    inside: StartInside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others see it while SQL is away for this one."""
+    monkeypatch.setattr("app.workers.spill_signal.LOOK_SECONDS", 0.05)
+    async with inside() as bridge:
+        others = SpillSigns(bridge.runtime.redis, holder="another process")
+        assert not await others.anybody()
+        table = bridge.runtime.inbox._table
+        original = table._insert
+
+        async def away(*_: object, **__: object) -> None:
+            raise StoreUnavailable("away")
+
+        monkeypatch.setattr(table, "_insert", away)
+        await bridge.hear("一 [[text=好]]")
+        async with asyncio.timeout(20):
+            while not await others.anybody():
+                await asyncio.sleep(0.02)
+            monkeypatch.setattr(table, "_insert", original)
+            while await others.anybody():
+                await asyncio.sleep(0.02)
+        await bridge.until_settled(1)
 
 
 @INSIDE_EMBEDDED

@@ -68,6 +68,11 @@ class Keys:
         return f"{self.namespace}ecloud:breaker"
 
     @property
+    def spilling(self) -> str:
+        """ZSET of processes whose spill files have something that SQL does not know yet."""
+        return f"{self.namespace}ecloud:spilling"
+
+    @property
     def attempts(self) -> str:
         """HASH user → failed tries of the head."""
         return f"{self.namespace}ecloud:attempts"
