@@ -13,7 +13,7 @@ class PlainText:
     """
     Makes plain text of Markdown.
 
-    One is enough for a process. It loads the library (1.7 MB, some 50 ms) with the first text.
+    One is enough for a process. It loads the library (1 to 2 MB, some 60 ms) with the first text.
     """
 
     @cached_property

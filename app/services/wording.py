@@ -22,6 +22,10 @@ from app.services.errors import DifyError
 from app.services.plain_stream import PlainStream
 from app.services.plain_text import PlainText
 
+#: Longest answer that is turned as a whole, in characters: it takes a second then, in which nothing
+#: else goes on. Streams are turned paragraph by paragraph.
+MAX_PLAIN = 100_000
+
 
 class EventFilter(Protocol):
     """Events of one answer in, events as they are read out."""
@@ -45,7 +49,8 @@ class Wording:
     def of(self, answer: Answer, *, is_plain: bool) -> Answer:
         """A whole answer as it is read."""
         text = without_thinking(answer.text) if self.strips_thinking else answer.text
-        return answer.with_text(self.plain.of(text) if is_plain else text)
+        is_turned = is_plain and len(text) <= MAX_PLAIN
+        return answer.with_text(self.plain.of(text) if is_turned else text)
 
     def events(
         self, events: AsyncIterator[ChatEvent], *, is_plain: bool

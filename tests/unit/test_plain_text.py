@@ -191,7 +191,7 @@ UNMARKED = [
     ("multiplication_without_blanks", "2*3*4=24，单价*3，a*b*c"),
     ("powers", "x**2 + y**2 = 10**2"),
     ("masked_number", "138****8000 和 139****9000"),
-    ("masked_names", "张**、李**（王**）都来了"),
+    ("masked_names", "张**、李**、王** 都来了"),
     ("wildcards", "删除 *.log，*.tmp"),
     ("stars_in_brackets", "COUNT(*) 和 SUM(*)"),
     ("snake_case", "snake_case_name 和 __init__file"),
