@@ -67,11 +67,11 @@ async def test_each_part_is_by_its_own_setting(strips: bool, is_plain: bool, tex
 async def test_what_was_held_back_is_read_before_a_failure() -> None:
     """A stream that breaks off: what is finished of it goes out."""
     events: list[ChatEvent | Exception] = [
-        TextDelta(text="**一**\n\n二 <thi"),
+        TextDelta(text="**一**\n\n二 <t"),
         DifyUnavailable("cut"),
     ]
 
-    assert await read(events, is_plain=True) == "一\n\n二 <thi"
+    assert await read(events, is_plain=True) == "一\n\n二 <t"
 
 
 async def test_a_replacement_stands_for_everything_and_may_go_on() -> None:
