@@ -416,7 +416,7 @@ BUSY: Mapping[str, Case] = {
         peer=(
             failed_call('API request failed with status code 429: {"error":"slow down"}'),
             failed_call("API request failed with status code 500: oops"),
-            failed_call("HTTPSConnectionPool: Read timed out."),
+            failed_call("The read operation timed out"),
             GOOD,
         ),
     ),

@@ -73,8 +73,8 @@ class AppTraits:
         if self._endpoint not in refused:
             return True
         other = next((one for one in self._endpoints if one not in refused), None)
-        if other is not None:
-            self._move_to(other)
+        # None fits: the next question begins anew, for the app may have been replaced.
+        self._move_to(other or self._endpoints[0])
         return other is not None
 
     def _move_to(self, endpoint: Endpoint) -> None:

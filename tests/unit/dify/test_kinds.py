@@ -195,6 +195,21 @@ async def test_an_app_that_every_endpoint_refuses_is_told_once_per_endpoint(
     assert paths(dify) == [CHAT, RUN, COMPLETION]
 
 
+async def test_an_app_that_no_endpoint_fitted_is_tried_at_all_of_them_again(
+    dify: FakeDify, make_client: ClientMaker
+) -> None:
+    """Its author may have put it right."""
+    run = run_answer(finished({"answer": "好"}))
+    refusals = [refusal(code) for code in ("not_chat_app", "not_workflow_app", "not_chat_app")]
+    dify.answer(*refusals, refusal("not_chat_app"), run)
+    client = make_client()
+    with pytest.raises(DifyRejected):
+        await client.chat(REQUEST)
+
+    assert (await client.chat(REQUEST)).text == "好"
+    assert paths(dify) == [CHAT, RUN, COMPLETION, CHAT, RUN]
+
+
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_run_that_failed_is_a_failure_though_http_says_200(
     is_stream: bool, dify: FakeDify, make_client: ClientMaker
