@@ -77,7 +77,8 @@ class DifyClient:
     @property
     def question_key(self) -> str:
         """The variable of the app that takes the question; empty: the question is none."""
-        return self._app.input_key if self.traits.endpoint.takes_inputs_only else ""
+        is_input = self.traits.endpoint.takes_inputs_only
+        return self.traits.question_key(self._app.input_key) if is_input else ""
 
     @property
     def output_key(self) -> str | None:
@@ -245,7 +246,11 @@ class DifyClient:
         response = await self._transport.open(
             "POST",
             endpoint.path,
-            body=endpoint.body(request, streaming=is_stream, input_key=self._app.input_key),
+            body=endpoint.body(
+                request,
+                streaming=is_stream,
+                input_key=self.traits.question_key(self._app.input_key),
+            ),
             seconds=self._left(head_at),
             is_stream=is_stream,
         )

@@ -52,6 +52,23 @@ class AppTraits:
         """Whether its answers belong to conversations that go on."""
         return self._endpoint is CHAT
 
+    def question_key(self, wanted: str) -> str:
+        """
+        The variable that takes the question.
+
+        Args:
+            wanted: by the settings; another one only if the app declares no such variable, and it is
+                clear which one is meant: the only one, or the only required one.
+        """
+        fields = self.fields or ()
+        if any(field.name == wanted for field in fields):
+            return wanted
+        required = [field.name for field in fields if field.is_required]
+        for names in ([field.name for field in fields], required):
+            if len(names) == 1:
+                return names[0]
+        return wanted
+
     def learn_mode(self, mode: str, release: str) -> None:
         """It says what it is; empty: it does not say."""
         self.mode, self.release = mode, release

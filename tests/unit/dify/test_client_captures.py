@@ -59,6 +59,12 @@ BLOCKING = [
     ("0.15.3/chatflow_llm__blocking", pieces(6), 17),
     ("1.13.0/chat__blocking", pieces(6), 17),
 ]
+#: Of apps that know no conversation: capture, kind, text, tokens.
+KINDS = [
+    ("0.15.3/completion__streaming", "completion", pieces(4), 15),
+    ("1.13.0/workflow_run__blocking", "workflow", pieces(4), 15),
+    ("1.13.0/workflow_run__streaming", "workflow", pieces(4), 15),
+]
 #: Capture, error, words in its message.
 FAILURES: list[tuple[str, type[DifyError], str]] = [
     ("0.15.3/agent_chat__blocking", StreamingRequired, "blocking mode"),
@@ -124,9 +130,10 @@ async def streamed_answer(client: DifyClient, capture: captures.Capture) -> Answ
 
 def test_every_capture_is_in_a_table() -> None:
     """A sample that nothing reads proves nothing."""
-    tables = [*STREAMS, *BLOCKING, *FAILURES]
+    tables = (STREAMS, BLOCKING, KINDS, FAILURES)
+    named = {row[0] for table in tables for row in table}
 
-    assert sorted({row[0] for row in tables} | ELSEWHERE) == captures.names()
+    assert sorted(named | ELSEWHERE) == captures.names()
 
 
 @pytest.mark.parametrize(("name", "text", "tokens"), STREAMS)
@@ -184,6 +191,23 @@ async def test_recorded_streams_in_single_bytes_are_the_same(
     expected = next(text for other, text, _ in STREAMS if other == name)
 
     assert (await streamed_answer(make_client(), capture)).text == expected
+
+
+@pytest.mark.parametrize(("name", "kind", "text", "tokens"), KINDS)
+async def test_recorded_answers_of_apps_without_conversations(
+    name: str, kind: str, text: str, tokens: int, dify: FakeDify, make_client: ClientMaker
+) -> None:
+    """In the mode of the recording."""
+    capture = captures.load(name)
+    dify.answer(replay(capture))
+    client = make_client(kind=kind)
+    if "streaming" in name:
+        answer = await streamed_answer(client, capture)
+    else:
+        answer = await client.chat(request_of(capture))
+
+    assert (answer.text, answer.usage.total_tokens) == (text, tokens)
+    assert (answer.conversation_id, bool(answer.workflow_run_id)) == ("", kind == "workflow")
 
 
 @pytest.mark.parametrize(("name", "text", "tokens"), BLOCKING)

@@ -267,3 +267,37 @@ async def test_each_kind_is_stopped_at_its_own_address(
     await make_client(kind=kind).stop("t", "wxid_a")
 
     assert paths(dify) == [path]
+
+
+def form_of(*fields: tuple[str, bool]) -> Script:
+    """What ``/parameters`` say of an app's variables: name, and whether it is required."""
+
+    async def script(_seen: Seen, wire: Wire) -> None:
+        form = [{"text-input": {"variable": name, "required": need}} for name, need in fields]
+        await wire.reply("200 OK", json.dumps({"user_input_form": form}).encode())
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ([("q", True)], "q"),
+        ([("q", False)], "q"),
+        ([("q", True), ("name", False)], "q"),
+        ([("q", True), ("query", False)], "query"),
+        ([("q", True), ("city", True)], "query"),
+        ([], "query"),
+    ],
+)
+async def test_where_the_question_goes_is_seen_in_the_apps_form(
+    fields: list[tuple[str, bool]], key: str, dify: FakeDify, make_client: ClientMaker
+) -> None:
+    """If it declares no variable of the name in the settings, and it is clear which one is meant."""
+    dify.answer(form_of(*fields), run_answer(finished({"answer": "好"})))
+    client = make_client(kind="workflow")
+    await client.parameters()
+    await client.chat(REQUEST)
+
+    assert client.question_key == key
+    assert dify.seen[1].json["inputs"][key] == REQUEST.query
