@@ -45,10 +45,22 @@ class Talk:
         """How much was said."""
         return len(self.said)
 
-    def say(self, *, person: int | None = None, compose: Compose | None = None) -> str:
-        """One person says something, by chance unless named; returns its word."""
+    def say(
+        self,
+        *,
+        person: int | None = None,
+        group: str | None = None,
+        compose: Compose | None = None,
+    ) -> str:
+        """
+        One person says something, by chance unless named; returns its word.
+
+        Args:
+            group: where, if not in the person's own one.
+        """
         at = self._rng.randrange(len(self.people)) if person is None else person
-        group, speaker = self.people[at]
+        own_group, speaker = self.people[at]
+        group = group or own_group
         word = word_of(len(self.said))
         self.said[word] = self._gateway.say(group, speaker, (compose or self.compose)(word))
         return word

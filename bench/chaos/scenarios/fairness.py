@@ -18,6 +18,9 @@ from bench.chaos.words import question
 PLACES = 4
 #: Of others' questions so many fail once and are tried again after a while.
 FAILING = 0.03
+#: The one with many messages speaks in so many groups in turn: what one person says in one group within
+#: an hour is one row of the journal, written anew with every turn.
+GROUPS = 100
 
 
 class Fairness(Scenario):
@@ -44,15 +47,19 @@ class Fairness(Scenario):
     @override
     def compose(self, word: str, rng: random.Random, layout: Layout) -> str:
         fault = " [[fail=500;times=1]]" if rng.random() < FAILING else ""
-        return question(word, length=60, orders=f"[[wait=0.1]]{fault}")
+        return question(word, length=60, orders=f"[[wait=0.03]]{fault}")
 
     @override
     async def play(self, stage: Stage) -> None:
         size = stage.size
-        stage.facts["busy"] = stage.talk.people[0][1]
+        busy = stage.talk.people[0][1]
+        stage.facts["busy"] = busy
+        groups = list(stage.gateway.world.groups.values())[:GROUPS]
+        for group in groups:
+            group.members.setdefault(busy, "")
         for number in range(max(size.messages, size.depth)):
             if number < size.depth:
-                stage.talk.say(person=0)
+                stage.talk.say(person=0, group=groups[number % len(groups)].group_id)
             if number < size.messages:
                 stage.talk.say(person=number + 1)
             if number % 20 == 0:
