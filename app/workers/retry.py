@@ -88,9 +88,9 @@ class RetryPolicy:
             return Bury(_reason(error)) if self.is_too_old(age) else park
         if isinstance(error, (StoreUnavailable, QueueUnavailable)):
             return Wait(STORE_PAUSE)
-        if isinstance(error, DifyOverloaded):
+        if isinstance(error, DifyOverloaded) and not self.is_too_old(age):
             return Wait(_at_least(self.delay, error))
-        if isinstance(error, (DifyRejected, InputLacking)):
+        if isinstance(error, (DifyRejected, DifyOverloaded, InputLacking)):
             return Bury(error.code)
         if attempts >= self.max_retries:
             return Bury(_reason(error))

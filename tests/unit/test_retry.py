@@ -106,4 +106,13 @@ def test_an_open_breaker_changes_nothing_about_other_errors(
     error: Exception, decision: object
 ) -> None:
     """They are about something else."""
-    assert POLICY.decide(error, attempts=0, held_by="dify:default", age=999.0) == decision
+    assert POLICY.decide(error, attempts=0, held_by="dify:default", age=59.0) == decision
+
+
+def test_an_app_that_is_overloaded_for_ever_is_not_waited_for_for_ever() -> None:
+    """As for one that is away; else its message would hold up its user for good."""
+    policy = RetryPolicy(max_retries=3, delay=5, crash_limit=4, outage_max_wait=3600)
+    error = DifyOverloaded("429")
+
+    assert policy.decide(error, attempts=0, age=3599) == Wait(5)
+    assert policy.decide(error, attempts=0, age=3600) == Bury("dify_overloaded")
