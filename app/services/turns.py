@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import BigInteger, bindparam, func, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.account import GROUPS
@@ -66,11 +66,22 @@ _M = MESSAGES.c
 _WAITS = (_M.from_user == bindparam("this_user")) & _M.state.in_(UNFINISHED)
 
 
-_IS_CLAIMED = _M.id == bindparam("this_id")
-_IS_OLDEST = _M.id == select(func.min(_M.id)).where(_WAITS).scalar_subquery()
+def _wanted() -> Any:
+    """
+    Ids of the claimed message and of its user's oldest ones that wait, one of each state.
+
+    Each is one look into an index, however much waits; "this one or that one" in one condition
+    would be a look at every message that there is.
+    """
+    oldest = (
+        select(func.min(_M.id)).where(_M.from_user == bindparam("this_user"), _M.state == state)
+        for state in UNFINISHED
+    )
+    claimed = select(bindparam("this_id", type_=BigInteger).label("id"))
+    return union(claimed, *oldest).subquery("wanted")
 
 
-def _look(which: Any) -> Any:
+def _look(wanted: Any) -> Any:
     """
     Messages with what a turn needs beside them.
 
@@ -139,11 +150,11 @@ def _look(which: Any) -> Any:
         member(GROUP_MEMBERS.c.nick_name).label("name_2"),
         nick_name(_M.from_user).label("name_3"),
         nick_name(_M.group_id).label("group_name"),
-    ).where(which)
+    ).select_from(wanted.join(MESSAGES, _M.id == wanted.c.id))
 
 
-#: The claimed message, and the oldest one of its user that waits.
-_LOOK = _look(or_(_IS_CLAIMED, _IS_OLDEST))
+#: The claimed message, and the oldest ones of its user that wait.
+_LOOK = _look(_wanted())
 _TAKEN = select(_M.dify_message_id).where(
     _M.from_user == bindparam("this_user"),
     _M.dify_message_id.in_(bindparam("these_ids", expanding=True)),

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, text, update
 
 from app.models.contact import Contact, GroupMember
 from app.models.flow import Answer, Asking, Claim, MessageId, Segment, Turn, WcId
-from app.models.message import Message, MessageState
+from app.models.message import MESSAGES, Message, MessageState
 from app.models.segment import SegmentState
+from app.services import turns as turns_module
 from app.services.decide import GroupRules
 from app.services.errors import StoreUnavailable
 from app.services.group_table import GroupTable
@@ -26,6 +27,8 @@ from app.services.turns import (
     Turns,
     UnknownEntry,
 )
+from app.utils.batches import batches
+from app.utils.ids import IdMaker
 from tests.fixtures.callbacks import BOT, GROUP, USER, make_ignored, make_question, make_turn
 from tests.fixtures.letters import bury, settle
 from tests.fixtures.stores import SwitchedStore, keep, make_outbox
@@ -382,3 +385,36 @@ async def test_parts_that_are_void_do_not_hold_a_message_to_the_app_that_planned
     # The session is the chosen app's: the former one is not asked with it.
     assert (begun.app, begun.conversation_id, len(begun.begun)) == ("default", "", 1)
     assert (void.app, void.conversation_id, void.begun, void.next_seq) == ("other", "", (), 1)
+
+
+async def test_opening_a_turn_costs_the_same_however_much_is_kept_and_waits(
+    store: Store, turns: Turns
+) -> None:
+    """Every table is looked into by an index: nobody's backlog slows anybody down."""
+    first = await keep(store, make_question("0"))
+    async with store.read() as connection:
+        row = dict((await connection.execute(select(MESSAGES))).mappings().one())
+    ids = IdMaker()
+    many = [{**row, "id": ids.next(), "dedupe_key": f"d{n}"} for n in range(3000)]
+    async with store.write() as connection:
+        for some in batches(many, 500):
+            await connection.execute(MESSAGES.insert(), some)
+        if not store.is_sqlite:
+            await connection.exec_driver_sql("ANALYZE TABLE messages")
+    assert (await opened(turns, first)).message_id == first
+
+    async with store.read() as connection:
+        looked = turns_module._LOOK.params(this_id=first, this_user=USER)
+        literal = looked.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if store.is_sqlite else "EXPLAIN"
+        asked = text(f"{explain} {literal}".replace(":", "\\:"))
+        plan = (await connection.execute(asked)).mappings().all()
+
+    assert [dict(step) for step in plan if _reads_much(dict(step))] == []
+
+
+def _reads_much(step: dict[str, Any]) -> bool:
+    """A step of a plan that goes through messages one by one; SQLite's, then MariaDB's."""
+    if "detail" in step:
+        return "SCAN messages" in str(step["detail"])
+    return step["table"] == "messages" and int(step["rows"] or 0) > 10
