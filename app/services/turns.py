@@ -66,6 +66,9 @@ _M = MESSAGES.c
 _WAITS = (_M.from_user == bindparam("this_user")) & _M.state.in_(UNFINISHED)
 
 
+_CLAIMED = select(bindparam("this_id", type_=BigInteger).label("id"))
+
+
 def _wanted() -> Any:
     """
     Ids of the claimed message and of its user's oldest ones that wait, one of each state.
@@ -77,8 +80,7 @@ def _wanted() -> Any:
         select(func.min(_M.id)).where(_M.from_user == bindparam("this_user"), _M.state == state)
         for state in UNFINISHED
     )
-    claimed = select(bindparam("this_id", type_=BigInteger).label("id"))
-    return union(claimed, *oldest).subquery("wanted")
+    return union(_CLAIMED, *oldest).subquery("wanted")
 
 
 def _look(wanted: Any) -> Any:
