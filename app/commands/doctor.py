@@ -15,6 +15,7 @@ import typer
 from app.commands.output import FAILED, AsJson, print_json
 
 if TYPE_CHECKING:
+    from app.services.dify.apps import AskedApp
     from app.services.findings import Look
     from config import LoadedSettings, Settings
 
@@ -157,15 +158,15 @@ async def _dify_lines(settings: "Settings") -> list[Checked]:
     from app.utils.clock import SystemClock  # noqa: PLC0415 - late
     from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
 
-    async def look(name: str, stack: AsyncExitStack) -> "Look":
-        http = await stack.enter_async_context(make_http_client())
-        zone = ZoneInfo(settings.conversations.timezone)
-        return await look_at_app(make_apps(settings.dify, http, SystemClock(), zone)[name])
+    async def look(app: "AskedApp", _: AsyncExitStack) -> "Look":
+        return await look_at_app(app)
 
+    zone = ZoneInfo(settings.conversations.timezone)
     advice = "请检查应用的地址(含 /v1)和密钥"
     found = []
-    for app in settings.dify.every_app():
-        found += await _lines(f"{DIFY} {app.name}", partial(look, app.name), advice)
+    async with make_http_client() as http:
+        for name, app in make_apps(settings.dify, http, SystemClock(), zone).items():
+            found += await _lines(f"{DIFY} {name}", partial(look, app), advice)
     return found
 
 

@@ -1,6 +1,5 @@
 """What answers cost and how long they took, summed up per app or group. Reads only."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -10,7 +9,7 @@ from sqlalchemy import bindparam, select
 
 from app.models.message import MESSAGES
 from app.services.store import Store
-from app.utils.ids import LAST_ID, id_at
+from app.utils.ids import id_at
 
 #: Rows that are read at a time.
 PAGE = 2000
@@ -64,12 +63,6 @@ class Costs:
         _note(self.first_text_seconds, row.asked_at, row.first_text_at)
 
 
-def sum_up(rows: Iterable[Any], key: Callable[[Any], str], costs: dict[str, Costs]) -> None:
-    """Add rows to the costs of whom they belong to (pure but for *costs*)."""
-    for row in rows:
-        costs.setdefault(key(row), Costs()).add(row)
-
-
 async def read_costs(store: Store, *, since: float, by: str) -> dict[str, Costs]:
     """
     Costs of what was received since then, by the value of a column.
@@ -82,11 +75,12 @@ async def read_costs(store: Store, *, since: float, by: str) -> dict[str, Costs]
         StoreUnavailable: nothing is known.
     """
     costs: dict[str, Costs] = {}
-    after = min(id_at(since), LAST_ID) - 1
+    after = id_at(since) - 1
     while True:
         async with store.read() as connection:
             rows = (await connection.execute(_ANSWERED, {"after": after, "page": PAGE})).all()
-        sum_up(rows, lambda row: str(getattr(row, by)), costs)
+        for row in rows:
+            costs.setdefault(getattr(row, by), Costs()).add(row)
         if len(rows) < PAGE:
             return costs
         after = rows[-1].id

@@ -263,7 +263,7 @@ def _filters(choice: Choice, cause: ColumnElement[str]) -> list[ColumnElement[bo
 
 def _first_id(moment: datetime) -> int:
     """Ids of messages that were received then or later are not below."""
-    return min(id_at(moment.timestamp()), LAST_ID)
+    return id_at(moment.timestamp())
 
 
 def _sum(one: CauseCount | None, other: CauseCount) -> CauseCount:

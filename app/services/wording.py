@@ -68,6 +68,8 @@ class PlainFilter:
         self._plain = plain
         self._stream = PlainStream(plain)
         self._is_agent = False
+        #: There is a text, so that nobody takes the run's output for it.
+        self._has_text = False
 
     def feed(self, event: ChatEvent) -> list[ChatEvent]:
         """What *event* lets be read."""
@@ -77,11 +79,12 @@ class PlainFilter:
                 return self._delta(self._stream.feed(event.text))
             case TextReplaced():
                 self._stream = PlainStream(self._plain)
+                self._has_text = True
                 return [replace(event, text=self._stream.feed(event.text))]
             case WorkflowFinished():
-                return [*self.finish(), replace(event, answer=self._plain.of(event.answer))]
+                return [*self.finish(), replace(event, answer=self._instead(event.answer))]
             case Paused():
-                return [*self.finish(), replace(event, form=self._plain.of(event.form))]
+                return [*self.finish(), replace(event, form=self._instead(event.form))]
             case Ended() | Failed():
                 return [*self.finish(), event]
             case _:
@@ -91,7 +94,12 @@ class PlainFilter:
         """What is left when no event comes any more."""
         return self._delta(self._stream.finish())
 
+    def _instead(self, text: str) -> str:
+        """What is told if nothing else was: turned only then, for a long one takes its time."""
+        return text if self._has_text else self._plain.of(text)
+
     def _delta(self, text: str) -> list[ChatEvent]:
+        self._has_text = self._has_text or bool(text)
         return [TextDelta(text=text, is_agent=self._is_agent)] if text else []
 
 

@@ -38,5 +38,5 @@ def id_milliseconds(message_id: int) -> int:
 
 
 def id_at(moment: float) -> int:
-    """The smallest id made at that time, in seconds since 1970, or later."""
-    return max(0, int(moment * 1000) - EPOCH_MS) << LOW_BITS
+    """The smallest id made at that time, in seconds since 1970, or later; ``LAST_ID`` at most."""
+    return min(max(0, int(moment * 1000) - EPOCH_MS) << LOW_BITS, LAST_ID)

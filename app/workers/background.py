@@ -220,9 +220,10 @@ async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
 
 def make_desks(runtime: Runtime, turns: Turns) -> Desks:
     """The apps at work in this process."""
+    wording = Wording(strips_thinking=runtime.settings.reply.strip_thinking)
     return Desks(
         (
-            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app))
+            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app, wording))
             for name, app in runtime.apps.items()
         ),
         queue=runtime.queue,
@@ -230,8 +231,7 @@ def make_desks(runtime: Runtime, turns: Turns) -> Desks:
     )
 
 
-def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp) -> Replies:
-    wording = Wording(strips_thinking=runtime.settings.reply.strip_thinking)
+def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wording) -> Replies:
     rescue = Rescue(
         wording=wording,
         recovery=Recovery(

@@ -2,32 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from app import cli
 from app.models.flow import IgnoreReason
 from app.services.store import Store
 from tests.fixtures.callbacks import make_ignored, make_question
+from tests.fixtures.commands import Run, runner
 from tests.fixtures.ports import free_port
 from tests.fixtures.stores import keep
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs ``ledger`` on a database."""
-    monkeypatch.setenv("BRIDGE_ENV_FILE", "")
-    monkeypatch.setenv("BRIDGE_CONFIG_FILE", "")
-
-    def invoke(url: str, *arguments: str) -> Result:
-        return CliRunner().invoke(cli.app, ["ledger", *arguments], env={"DATABASE_URL": url})
-
-    return invoke
+    return runner(monkeypatch, "ledger")
 
 
 async def test_the_sum_is_told_in_words_and_as_json(store: Store, store_url: str, run: Run) -> None:

@@ -2,34 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
-from typer.testing import CliRunner, Result
 
-from app import cli
 from app.models.message import MESSAGES, MessageState
 from app.services.stages import utc_now
 from app.services.store import Store
 from tests.fixtures.callbacks import GROUP, make_ignored, make_question
+from tests.fixtures.commands import Run, runner
 from tests.fixtures.stores import keep
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs ``usage`` on a database."""
-    monkeypatch.setenv("BRIDGE_ENV_FILE", "")
-    monkeypatch.setenv("BRIDGE_CONFIG_FILE", "")
-
-    def invoke(url: str, *arguments: str) -> Result:
-        return CliRunner().invoke(cli.app, ["usage", *arguments], env={"DATABASE_URL": url})
-
-    return invoke
+    return runner(monkeypatch, "usage")
 
 
 async def answer(store: Store, app: str, seconds: float, **columns: Any) -> None:

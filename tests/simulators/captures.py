@@ -14,6 +14,17 @@ MEASURED = re.compile(
     r'|sequence_number)": ?)[-0-9.e]+'
 )
 
+#: Of an answer these are compared; the others differ from call to call.
+HEADERS = (
+    "Content-Type",
+    "Server",
+    "X-Version",
+    "X-Env",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "Www-Authenticate",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:

@@ -8,18 +8,9 @@ import aiohttp
 import pytest
 
 from simulators.dify import DifySimulator
-from tests.simulators.captures import Exchange, frames, normalised, recorded
+from tests.simulators.captures import HEADERS, Exchange, frames, normalised, recorded
 
 OLD, NEW = "0.15.3", "1.13.0"
-HEADERS = (
-    "Content-Type",
-    "Server",
-    "X-Version",
-    "X-Env",
-    "Access-Control-Allow-Origin",
-    "Access-Control-Expose-Headers",
-    "Www-Authenticate",
-)
 
 
 async def exchange(dify: DifySimulator, request: dict[str, Any], key: str = "") -> Exchange:

@@ -7,18 +7,10 @@ import aiohttp
 import pytest
 
 from simulators.dify import DifySimulator
-from tests.simulators.captures import normalised, recorded
+from tests.simulators.captures import HEADERS, normalised, recorded
 
 OLD, NEW = "0.15.3", "1.13.0"
 AS_RECORDED = {"question_input": "q", "outputs": {"text": "{answer}"}}
-HEADERS = (
-    "Content-Type",
-    "Server",
-    "X-Version",
-    "X-Env",
-    "Access-Control-Allow-Origin",
-    "Access-Control-Expose-Headers",
-)
 TIMESTAMP = re.compile(rb'("sys\.timestamp":)\d+')
 
 

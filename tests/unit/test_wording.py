@@ -20,7 +20,7 @@ from app.services.dify.wire import (
 from app.services.errors import DifyUnavailable
 from app.services.plain_stream import PlainStream
 from app.services.plain_text import PlainText
-from app.services.wording import Wording
+from app.services.wording import PlainFilter, Wording
 
 PLAIN = PlainText()
 THOUGHT = "<think>嗯</think>**三点**"
@@ -128,3 +128,12 @@ def test_a_paragraph_is_out_as_soon_as_the_next_one_begins() -> None:
     assert stream.feed("\n\n-") == "二\n\n"
     assert stream.feed(" 项\n\n    还是项") == ""
     assert stream.finish().split() == ["•", "项", "还是项"]
+
+
+def test_the_output_of_a_run_is_not_turned_where_its_text_was_streamed() -> None:
+    """It may be a megabyte, and nobody reads it."""
+    one = PlainFilter(PLAIN)
+    one.feed(TextDelta(text="**三点**"))
+    end = WorkflowFinished(status="succeeded", answer="**三点**")
+
+    assert one.feed(end) == [TextDelta(text="三点"), end]

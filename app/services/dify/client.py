@@ -246,11 +246,7 @@ class DifyClient:
         response = await self._transport.open(
             "POST",
             endpoint.path,
-            body=endpoint.body(
-                request,
-                streaming=is_stream,
-                input_key=self.traits.question_key(self._app.input_key),
-            ),
+            body=endpoint.body(request, streaming=is_stream, input_key=self.question_key),
             seconds=self._left(head_at),
             is_stream=is_stream,
         )

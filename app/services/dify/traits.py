@@ -5,7 +5,7 @@ from typing import Final
 
 from loguru import logger
 
-from app.services.dify.endpoints import CHAT, Endpoint, endpoint_of_mode, endpoints_of
+from app.services.dify.endpoints import Endpoint, endpoint_of_mode, endpoints_of
 from app.services.dify.wire import AppParameters, InputField
 
 #: Releases whose chatflows compute a blocking answer and drop it.
@@ -46,11 +46,6 @@ class AppTraits:
     def must_stream(self) -> bool:
         """Blocking calls are known to fail here."""
         return self._must_stream
-
-    @property
-    def has_conversations(self) -> bool:
-        """Whether its answers belong to conversations that go on."""
-        return self._endpoint is CHAT
 
     def question_key(self, wanted: str) -> str:
         """
