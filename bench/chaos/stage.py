@@ -17,6 +17,7 @@ from bench.chaos.scenario import EMBEDDED, Layout, Scenario, Size
 from bench.chaos.servers import RedisPair
 from bench.chaos.talk import Talk
 from bench.chaos.victims import Strike, draw_strikes
+from bench.chaos.waiting_line import LineWatch
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.bridge import Stores, read_rows
@@ -67,6 +68,8 @@ class Stage:
     redis: RedisServer | None = None
     pair: RedisPair | None = None
     mariadb: MariadbServer | None = None
+    #: Reads along in Redis, where a scenario wants it.
+    line: LineWatch | None = None
     #: What the scenario drew from the seed.
     strikes: tuple[Strike, ...] = ()
     #: How many of them have begun, and whether one is going on.

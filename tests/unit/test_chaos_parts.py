@@ -19,6 +19,7 @@ from bench.chaos.scenarios.dify import draw_fault
 from bench.chaos.scenarios.endurance import growth
 from bench.chaos.scenarios.fairness import turns_meanwhile
 from bench.chaos.victims import FROM, TO, draw_strikes
+from bench.chaos.waiting_line import Step, read_step, turns_while_waiting
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["all-1", "all-2", "worker-3"]
@@ -140,6 +141,45 @@ def test_turns_of_one_user_while_another_waits_are_counted(
     found = turns_meanwhile(history_of_calls(order, accepted=accepted), "busy", places=2)
 
     assert found == {"w000900": turns}
+
+
+def monitored(order: str) -> list[Step]:
+    """Capital: joins the line; small: is claimed. ``b`` is the busy user."""
+    return [Step("joined" if one.isupper() else "claimed", one.lower()) for one in order]
+
+
+@pytest.mark.parametrize(
+    ("order", "turns"),
+    [
+        ("BBBXbx", {"x": 1}),
+        ("BBBXbbx", {"x": 2}),
+        ("BbbXx", {"x": 0}),
+        # Only the first message counts up to its first turn: what is tried again comes later.
+        ("BXxbbbx", {"x": 0}),
+        ("BXbbb", {"x": 3}),
+        ("BXbYbxby", {"x": 2, "y": 2}),
+    ],
+)
+def test_turns_between_joining_the_line_and_being_claimed_are_counted(
+    order: str, turns: dict[str, int]
+) -> None:
+    """As the Redis server tells the order."""
+    assert turns_while_waiting(monitored(order), "b") == turns
+
+
+def test_a_line_of_redis_monitor_is_read_where_it_is_about_the_waiting_line() -> None:
+    """Raw lines of a Redis 7.0."""
+    lines = {
+        b'+1.2 [0 lua] "RPUSH" "ecloud_queue:wxid_a" "4711"': Step("joined", "wxid_a"),
+        b'+1.2 [0 lua] "SET" "ecloud_processing:wxid_a" "9:w:4711" "PX" "3000" "NX"': Step(
+            "claimed", "wxid_a"
+        ),
+        b'+1.2 [0 lua] "SET" "ecloud_processing:wxid_a" "9:w:4711" "PX" "3000"': None,
+        b'+1.2 [0 127.0.0.1:1] "RPUSH" "ecloud:wake" "1"': None,
+        b"+OK": None,
+    }
+
+    assert {line: read_step(line) for line in lines} == lines
 
 
 def test_faults_of_dify_have_their_shares() -> None:

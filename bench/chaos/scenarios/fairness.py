@@ -12,6 +12,7 @@ from bench.chaos.history import Asking, History, fates
 from bench.chaos.report import Bound
 from bench.chaos.scenario import EMBEDDED, SERVERS, Layout, Scenario, Size, ci_size
 from bench.chaos.stage import Stage
+from bench.chaos.waiting_line import LineWatch, turns_while_waiting
 from bench.chaos.words import question
 
 #: Questions that each process has at Dify at once.
@@ -50,6 +51,11 @@ class Fairness(Scenario):
         return question(word, length=60, orders=f"[[wait=0.03]]{fault}")
 
     @override
+    async def prepare(self, stage: Stage) -> None:
+        if stage.redis is not None:
+            stage.line = LineWatch(stage.redis.port)
+
+    @override
     async def play(self, stage: Stage) -> None:
         size = stage.size
         busy = stage.talk.people[0][1]
@@ -68,14 +74,22 @@ class Fairness(Scenario):
 
     @override
     def bounds(self, stage: Stage, findings: Findings) -> Sequence[Bound]:
+        busy = str(stage.facts["busy"])
         places = PLACES * len(stage.fleet.members)
-        waits = turns_meanwhile(stage.tape.history(), str(stage.facts["busy"]), places=places)
-        stage.facts["most turns while one waited"] = max(waits.values(), default=0)
-        passed = [f"{word}: {turns} turns meanwhile" for word, turns in waits.items() if turns > 1]
-        return [
-            *super().bounds(stage, findings),
-            Bound(name="passed over", value=len(passed), most=0, detail=tuple(passed)),
-        ]
+        calls = turns_meanwhile(stage.tape.history(), busy, places=places)
+        stage.facts["most calls while one waited"] = max(calls.values(), default=0)
+        own = super().bounds(stage, findings)
+        if stage.line is None:
+            return [*own, _passed_over(calls)]
+        turns = turns_while_waiting(stage.line.steps(), busy)
+        stage.facts["most turns while one waited"] = max(turns.values(), default=0)
+        unseen = stage.size.users - 1 - len(turns) if stage.line.is_whole else stage.size.users
+        return [*own, _passed_over(turns), Bound(name="not seen in line", value=unseen, most=0)]
+
+
+def _passed_over(turns: dict[str, int]) -> Bound:
+    passed = [f"{one}: {count} turns meanwhile" for one, count in turns.items() if count > 1]
+    return Bound(name="passed over", value=len(passed), most=0, detail=tuple(passed))
 
 
 def turns_meanwhile(history: History, busy: str, *, places: int) -> dict[str, int]:
@@ -83,9 +97,9 @@ def turns_meanwhile(history: History, busy: str, *, places: int) -> dict[str, in
     Turns that *busy* got while others waited: for each of their words, from its 200 to its first
     question to Dify (pure).
 
-    The order of claims is what is promised, and calls follow them a little later: a claim may be
-    overtaken by the others that are under way at the same time, so the last *places* calls before
-    its own do not count.
+    Where nobody tells the order of the claims (no Redis server), calls stand for them. They follow a
+    little later: a claim may be overtaken by the others that are under way at the same time, so the
+    last *places* calls before its own do not count.
     """
     askings = sorted(history.askings, key=lambda one: one.started)
     turns = [number for number, one in enumerate(askings) if one.user == busy]
