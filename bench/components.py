@@ -16,6 +16,8 @@ KILO = 1000.0
 MEGA = 1_000_000.0
 PATIENCE = 300.0
 NO_BOUND = float("inf")
+#: Characters of every answer, and how long Dify writes at one.
+LETTERS, STREAM_SECONDS = 60, 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +87,7 @@ class Bench:
             self._shared,
             self._folder / str(self._count),
             users=users,
-            compose=lambda word: question(word, length=60, orders=orders),
+            compose=lambda word: question(word, length=LETTERS, orders=orders),
             slots=slots,
             streaming=streaming,
         ) as one:
@@ -186,10 +188,7 @@ async def streams(bench: Bench) -> Figure:
 
     async def load(one: Trial) -> float:
         before = one.resident
-        for person in range(size.streams):
-            one.talk.say(person=person)
-            if person % 50 == 0:
-                await asyncio.sleep(0.05)
+        await _begin_streams(one, size.streams)
         async with asyncio.timeout(PATIENCE):
             while one.dify.concurrency.active < size.streams:
                 await asyncio.sleep(0.1)
@@ -210,6 +209,40 @@ async def streams(bench: Bench) -> Figure:
     return replace(figure, goal=f"≤ {most:g} kB", is_kept=figure.bridge <= most)
 
 
+async def _begin_streams(one: Trial, streams: int) -> None:
+    for person in range(streams):
+        one.talk.say(person=person)
+        if person % 50 == 0:
+            await asyncio.sleep(0.05)
+
+
+async def streaming(bench: Bench) -> Figure:
+    """Processor time of one stream of twenty seconds, with many in flight."""
+    size = bench.size
+
+    async def load(one: Trial) -> float:
+        before = one.processor_seconds
+        await _begin_streams(one, size.streams)
+        await one.until_answered(size.streams, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            while one.dify.concurrency.active:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1.0)
+        return (one.processor_seconds - before) / size.streams * MILLI
+
+    figure = await _by_ratio(
+        bench,
+        load,
+        f"处理器时间,每个流 {STREAM_SECONDS:g} 秒,{size.streams} 个同时",
+        "ms",
+        orders=f"[[size=2]] [[delay={STREAM_SECONDS * 2 / LETTERS:.3f}]]",
+        users=size.streams,
+        streaming=True,
+        most=NO_BOUND,
+    )
+    return replace(figure, goal="无")
+
+
 async def idle(bench: Bench) -> Figure:
     """Memory of a process that has nothing to do."""
 
@@ -228,6 +261,7 @@ MEASURES: dict[str, Measure] = {
     "throughput": throughput,
     "callbacks": callbacks,
     "streams": streams,
+    "streaming": streaming,
     "idle": idle,
 }
 

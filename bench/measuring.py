@@ -90,6 +90,13 @@ class Trial:
         """Its memory in bytes."""
         return resident_bytes(self.pid)
 
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time that it has used so far."""
+        stat = Path(f"/proc/{self.pid}/stat").read_text("ascii", "replace")
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     async def until_answered(self, count: int, seconds: float) -> None:
         """
         Wait until so many words are answered.
