@@ -18,6 +18,7 @@ from loguru import logger
 
 from app.api.app import create_app
 from app.api.callback import callback_router
+from app.api.callers import Callers
 from app.api.health import health_router
 from app.api.server import (
     BACKLOG,
@@ -97,8 +98,11 @@ class Process:
         view = make_health_view(runtime, is_draining=self._stopping.is_set)
         routers = [health_router(view)]
         if runtime.role.includes(Role.API):
-            tokens = runtime.settings.ecloud.callback_tokens
-            routers.append(callback_router(runtime.reception, runtime.metrics, tokens))
+            ecloud, server = runtime.settings.ecloud, runtime.settings.server
+            callers = Callers.of(ecloud.callback_sources, server.trusted_proxies)
+            routers.append(
+                callback_router(runtime.reception, runtime.metrics, ecloud.callback_tokens, callers)
+            )
             if runtime.settings.playground.enabled:
                 from app.console.playground import playground_router  # noqa: PLC0415 - loads templates
 

@@ -9,14 +9,16 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from app.services.checks.dify_rules import judge_app
+from app.services.checks.ecloud_rules import GatewayFacts, judge_gateway
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import AdaptiveLimit, Gate
 from app.services.dify.transport import DifyApp
+from app.services.ecloud.callback_url import own_urls
 from app.services.ecloud.client import EcloudClient, EcloudLogin
-from app.services.errors import DifyRejected
+from app.services.errors import DifyRejected, EcloudProtocolError, EcloudRefused
 from app.services.findings import Look
 from app.utils.clock import Clock
 from config import DifySettings, EcloudSettings, WholeDifyApp
@@ -26,6 +28,9 @@ APPS_SECONDS = 300.0
 APPS_SOON_SECONDS = 15.0
 #: Characters of the digest that stands beside a conversation's id.
 DIGEST_LENGTH = 16
+#: Between two looks at the gateway, in seconds, and while it is away; look-ups cost the account something.
+GATEWAY_SECONDS = 300.0
+GATEWAY_SOON_SECONDS = 60.0
 #: The gateway's login of the flat settings.
 DEFAULT_LOGIN = "default"
 
@@ -99,3 +104,34 @@ def make_ecloud(settings: EcloudSettings, http: aiohttp.ClientSession) -> Ecloud
         authorization=settings.authorization.get_secret_value(),
     )
     return EcloudClient(http, login, settings.timeout)
+
+
+def own_callback_urls(settings: EcloudSettings) -> tuple[str, ...]:
+    """The addresses of this bridge that may stand at the gateway; empty: the settings do not say."""
+    base = settings.callback_url
+    return own_urls(base, settings.callback_tokens) if base else ()
+
+
+def inspect_gateway(settings: EcloudSettings, ecloud: EcloudClient | None) -> Inspection:
+    """What looks at the gateway's login, now and then."""
+    looks = {} if ecloud is None else {DEFAULT_LOGIN: partial(look_at_gateway, settings, ecloud)}
+    return Inspection(looks, every=GATEWAY_SECONDS, soon=GATEWAY_SOON_SECONDS)
+
+
+async def look_at_gateway(settings: EcloudSettings, ecloud: EcloudClient) -> Look:
+    """
+    Let the gateway say who is online and where it posts to, and judge that.
+
+    Raises:
+        EcloudError: it could not be asked, or does not accept the login.
+    """
+    logins = await ecloud.query_logins()
+    try:
+        registered: str | None = await ecloud.callback_url()
+    except (EcloudRefused, EcloudProtocolError):
+        registered = None
+    return judge_gateway(
+        GatewayFacts(online=len(logins), registered=registered),
+        own=own_callback_urls(settings),
+        tokens=settings.callback_tokens,
+    )

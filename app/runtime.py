@@ -34,7 +34,7 @@ from app.opening import (
     redis_look,
     refuse_unfit,
 )
-from app.peers import inspect_apps, make_apps, make_ecloud
+from app.peers import inspect_apps, inspect_gateway, make_apps, make_ecloud
 from app.services.accounts import Accounts
 from app.services.checks.inspection import Inspection
 from app.services.contacts import Contacts
@@ -115,6 +115,7 @@ class Runtime:
     app_inspection: Inspection
     #: None: the settings name none yet; answers wait.
     ecloud: EcloudClient | None
+    gateway_inspection: Inspection
 
     @property
     def is_embedded(self) -> bool:
@@ -201,6 +202,7 @@ def _assemble(
     groups = Groups(store, group_defaults(settings))
     contacts = Contacts(store, max_age=timedelta(seconds=settings.contacts.max_age))
     bell = OutboxBell(redis)
+    ecloud = make_ecloud(settings.ecloud, http)
     journal = Journal(zone)
     return Runtime(
         settings=settings,
@@ -231,10 +233,12 @@ def _assemble(
             contacts=contacts,
             metrics=metrics,
             clock=clock,
+            window=settings.ecloud.callback_window,
         ),
         apps=apps,
         app_inspection=inspect_apps(apps),
-        ecloud=make_ecloud(settings.ecloud, http),
+        ecloud=ecloud,
+        gateway_inspection=inspect_gateway(settings.ecloud, ecloud),
     )
 
 

@@ -1,5 +1,6 @@
 """Kinds of values: what may stand in a setting, checked where it is read. No I/O."""
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -135,6 +136,21 @@ def _check_words(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _check_callback_base(url: str) -> str:
+    if "/api/v1/callback" in url:
+        raise ValueError("只写主机(和反向代理加的前缀),/api/v1/callback 和令牌自动补全")
+    return url
+
+
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for one in networks:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise ValueError(f"{one!r} 不是 IP 地址或网段") from error
+    return networks
+
+
 def _check_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -174,6 +190,12 @@ HttpUrl = Annotated[
 ]
 """An address without a slash at its end; empty if not set."""
 
+CallbackBase = Annotated[
+    str,
+    AfterValidator(check_http_url),
+    AfterValidator(_check_callback_base),
+    Allowed("以 http:// 或 https:// 开头的地址,不带 /api/v1/callback、用户名、密码、? 和 #"),
+]
 HeaderSecret = Annotated[
     SecretStr, AfterValidator(_check_header_value), Allowed("一行 ASCII 可见字符")
 ]
@@ -205,6 +227,12 @@ Words = Annotated[
     BeforeValidator(_parse_list),
     AfterValidator(_check_words),
     Allowed('由非空文本组成的 JSON 数组,例如 ["/ai", "小助手"]'),
+]
+Networks = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parse_list),
+    AfterValidator(_check_networks),
+    Allowed('由 IP 地址或网段组成的 JSON 数组,例如 ["203.0.113.7", "10.0.0.0/8"]'),
 ]
 InputTemplates = Annotated[
     Mapping[str, str],

@@ -15,6 +15,7 @@ from settings.kinds import (
     Age,
     AgeOrNone,
     Allowed,
+    CallbackBase,
     CallbackTokens,
     Days,
     EmptyCounts,
@@ -23,6 +24,7 @@ from settings.kinds import (
     InputTemplates,
     Lease,
     Listed,
+    Networks,
     Number,
     Pause,
     Re2Pattern,
@@ -66,6 +68,8 @@ class ServerSettings(Section):
     """监听端口;0 表示由系统选一个空闲端口。"""
     drain_delay: Pause = 5
     """收到 SIGTERM 后仍接收回调的时间,秒;此间就绪检查已报失败。"""
+    trusted_proxies: Networks = ()
+    """反向代理的地址;只有从它们来的请求,才按 X-Forwarded-For 认定来源。"""
 
 
 class WorkerSettings(Section):
@@ -103,6 +107,12 @@ class EcloudSettings(Section):
     """登录 E云管家后得到的 Authorization,原样放进请求头。"""
     callback_token: CallbackTokens = SecretStr("")
     """回调令牌;设置后只有 POST /api/v1/callback/<令牌> 有效。轮换时可用逗号写两个。"""
+    callback_url: CallbackBase = ""
+    """网关访问本服务的地址,例如 https://bot.example.com;设置后自动在网关登记回调地址,被改掉就再登记。"""
+    callback_sources: Networks = ()
+    """只接受来自这些地址的回调;空表示不限。"""
+    callback_window: AgeOrNone = 0
+    """消息的时间与现在相差超过这么久的回调不收,秒;0 表示不检查。"""
     timeout: TimeLimit = 15
     """调用一次网关的最长时间,秒。"""
     sends_per_minute: Annotated[Number, Field(ge=0, le=10_000)] = 40

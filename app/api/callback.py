@@ -10,6 +10,8 @@ from loguru import logger
 from starlette.requests import ClientDisconnect, Request
 
 from app.api.body import read_body
+from app.api.callers import Callers
+from app.models.flow import TurnedAway
 from app.services.errors import StoreUnavailable
 from app.services.metrics import Metrics
 from app.services.reception import BUDGET, Reception
@@ -41,7 +43,9 @@ EXAMPLE = {
         "wId": "12491ae9-62aa-4f7a-83e6-9db4e9f28e3c",
     },
 }
-_WRONG_TOKEN: dict[int | str, dict[str, Any]] = {404: {"description": "令牌不对"}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"description": "令牌、来源地址或消息的时间不对(后两项设置了才检查)"}
+}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": f"已持久保存,或无需处理:`{OK.decode()}`", "content": {JSON: {}}},
     408: {"description": "请求体 5 秒内没有到齐"},
@@ -60,11 +64,24 @@ def is_known_token(token: str, tokens: tuple[str, ...]) -> bool:
     return sum(hmac.compare_digest(given, known.encode()) for known in tokens) > 0
 
 
-def callback_router(reception: Reception, metrics: Metrics, tokens: tuple[str, ...]) -> APIRouter:
-    """The route at the bare path, or, when tokens are set, only behind a token."""
+def callback_router(
+    reception: Reception, metrics: Metrics, tokens: tuple[str, ...], callers: Callers
+) -> APIRouter:
+    """
+    The route at the bare path, or, when tokens are set, only behind a token.
+
+    Whoever must not post hears the same as one who does not know the path.
+    """
     router = APIRouter(prefix="/api/v1", tags=["callback"])
 
+    def turned_away(verdict: str) -> Response:
+        metrics.callbacks.labels(verdict=verdict).inc()
+        return Response(NOT_FOUND, status_code=404, media_type=JSON)
+
     async def take(request: Request) -> Response:
+        peer = request.client.host if request.client else None
+        if not callers.admits(peer, request.headers.getlist("x-forwarded-for")):
+            return turned_away("wrong_source")
         started = time.perf_counter()
         response = await _take(request, reception)
         metrics.callback_seconds.observe(time.perf_counter() - started)
@@ -72,8 +89,7 @@ def callback_router(reception: Reception, metrics: Metrics, tokens: tuple[str, .
 
     async def take_with_token(request: Request) -> Response:
         if not is_known_token(request.path_params["token"], tokens):
-            metrics.callbacks.labels(verdict="wrong_token").inc()
-            return Response(NOT_FOUND, status_code=404, media_type=JSON)
+            return turned_away("wrong_token")
         return await take(request)
 
     path, handler = ("/callback/{token}", take_with_token) if tokens else ("/callback", take)
@@ -87,7 +103,7 @@ def callback_router(reception: Reception, metrics: Metrics, tokens: tuple[str, .
         description="先持久保存,再回应;重复投递的同一条消息只处理一次。",
         response_class=Response,
         openapi_extra=_described(has_token=bool(tokens)),
-        responses=_RESPONSES | (_WRONG_TOKEN if tokens else {}),
+        responses=_RESPONSES | _NOT_FOUND,
     )
     return router
 
@@ -125,8 +141,10 @@ async def _take(request: Request, reception: Reception) -> Response:
         if body.is_too_large:
             await reception.take_too_large(body.data, seconds=left)
             return Response(TOO_LARGE, status_code=413, media_type=JSON)
-        await reception.take(body.data, seconds=left)
+        receipt = await reception.take(body.data, seconds=left)
     except StoreUnavailable as error:
         logger.error("callback.unavailable", error=error)
         return Response(UNAVAILABLE, status_code=503, media_type=JSON)
+    if isinstance(receipt, TurnedAway):
+        return Response(NOT_FOUND, status_code=404, media_type=JSON)
     return Response(OK, media_type=JSON)

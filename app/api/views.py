@@ -58,13 +58,14 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
             missing=() if runtime.apps else runtime.settings.dify.missing,
             keep=PEER_SECONDS,
             patience=PEER_PATIENCE,
-            inspected=lambda: merged_looks(runtime.app_inspection.looks),
+            inspected=lambda: merged_looks(runtime.app_inspection.looks, "apps"),
         ),
         "ecloud": Probe(
             check=ping_ecloud,
             missing=runtime.settings.ecloud.missing,
             keep=PEER_SECONDS,
             patience=PEER_PATIENCE,
+            inspected=lambda: merged_looks(runtime.gateway_inspection.looks, "logins"),
         ),
     }
 
@@ -86,8 +87,8 @@ async def ping_apps(apps: Mapping[str, AskedApp]) -> None:
             raise outcome
 
 
-def merged_looks(looks: Mapping[str, Look]) -> Look:
-    """The looks at all apps as one; where there are several a sentence begins with the app's name."""
+def merged_looks(looks: Mapping[str, Look], kind: str) -> Look:
+    """The looks at all of a kind as one; where there are several a sentence begins with the name."""
     is_alone = len(looks) == 1
     findings = tuple(
         finding if is_alone else replace(finding, text=f"{name}:{finding.text}")
@@ -95,7 +96,7 @@ def merged_looks(looks: Mapping[str, Look]) -> Look:
         for finding in look.findings
     )
     facts = {name: look.facts for name, look in looks.items() if look.facts}
-    return Look(findings=findings, facts={"apps": facts} if facts else {})
+    return Look(findings=findings, facts={kind: facts} if facts else {})
 
 
 def make_health_view(runtime: Runtime, *, is_draining: Callable[[], bool]) -> HealthView:

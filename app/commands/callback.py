@@ -1,21 +1,23 @@
 """``callback``: where the gateway posts to."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.commands.output import WRONG_USE, AsJson, fail, load, print_json
+from app.services.ecloud.callback_url import (
+    callback_url,
+    complete_callback_url,
+    mask_token,
+    masked,
+    own_urls,
+)
 
 if TYPE_CHECKING:
     from app.services.ecloud.client import EcloudClient
     from config import Settings
-
-CALLBACK_PATH = "/api/v1/callback"
-MASK = "***"
-SHORTEST_TOKEN = 8
-SHOWN_OF_TOKEN = 4
 
 callback = typer.Typer(help="在网关登记或取消回调地址。", no_args_is_help=True)
 
@@ -32,7 +34,7 @@ def callback_show(
     """显示应在网关登记的回调地址。"""
     found = load().settings
     token = next(iter(found.ecloud.callback_tokens), "")
-    base = base_url or f"http://<本机地址>:{found.server.port}"
+    base = base_url or found.ecloud.callback_url or f"http://<本机地址>:{found.server.port}"
     url = callback_url(base, token if reveal or not token else mask_token(token))
     if as_json:
         print_json({"url": url, "has_token": bool(token)})
@@ -45,18 +47,24 @@ def callback_show(
 @callback.command("register")
 def callback_register(
     url: Annotated[
-        str, typer.Argument(help="完整的回调地址,或只写网关能访问到的 http(s)://主机[:端口]")
-    ],
+        str,
+        typer.Argument(
+            help="完整的回调地址,或只写网关能访问到的 http(s)://主机[:端口];不写则用 ecloud.callback_url"
+        ),
+    ] = "",
 ) -> None:
     """在网关登记回调地址;只写主机时自动补全路径和令牌。"""
     found = load().settings
     tokens = found.ecloud.callback_tokens
+    if not (url or found.ecloud.callback_url):
+        fail("请写出网关访问本服务的地址,或设置 ecloud.callback_url。", WRONG_USE)
     try:
-        target = complete_callback_url(url, tokens)
+        own = own_urls(found.ecloud.callback_url, tokens)[0]
+        target = complete_callback_url(url, tokens) if url else own
     except ValueError as error:
         fail(str(error), WRONG_USE)
     _ask_gateway(found, lambda ecloud: ecloud.set_callback_url(target))
-    typer.echo(f"已登记:{_masked(target, tokens)}")
+    typer.echo(f"已登记:{masked(target, tokens)}")
 
 
 @callback.command("cancel")
@@ -70,45 +78,6 @@ def callback_cancel(
         fail("没有取消。")
     _ask_gateway(found, lambda ecloud: ecloud.cancel_callback_url())
     typer.echo("已取消登记。")
-
-
-def callback_url(base: str, token: str) -> str:
-    """The address the gateway posts to (pure)."""
-    return f"{base.rstrip('/')}{CALLBACK_PATH}" + (f"/{token}" if token else "")
-
-
-def complete_callback_url(url: str, tokens: Sequence[str]) -> str:
-    """
-    The address to register: path and token are added to a bare host (pure).
-
-    Raises:
-        ValueError: this bridge would not take callbacks there; the text never holds a token.
-    """
-    from urllib.parse import urlsplit  # noqa: PLC0415 - late
-
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("回调地址要以 http:// 或 https:// 开头,并写明主机。")
-    if parts.query or parts.fragment:
-        raise ValueError("回调地址里不能有 ? 和 #。")
-    if not parts.path.strip("/"):
-        return callback_url(url, next(iter(tokens), ""))
-    served = [callback_url("", token) for token in tokens or [""]]
-    if not any(parts.path.endswith(path) for path in served):
-        shown = callback_url("", "<令牌>" if tokens else "")
-        raise ValueError(f"回调地址的路径应以 {shown} 结尾,否则本服务收不到消息。")
-    return url
-
-
-def mask_token(token: str) -> str:
-    """The beginning of a token, enough to tell two apart (pure)."""
-    return token[:SHOWN_OF_TOKEN] + MASK if len(token) >= SHORTEST_TOKEN else MASK
-
-
-def _masked(url: str, tokens: Sequence[str]) -> str:
-    for token in tokens:
-        url = url.replace(token, mask_token(token))
-    return url
 
 
 def _ask_gateway(

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 #: Spill files may take so much.
 SPARE_BYTES = 1024**3
-SETTINGS, FOLDER, DATABASE, REDIS, DIFY = "设置", "数据目录", "数据库", "Redis", "Dify"
-NOT_CHECKED = "没有检查:E云管家。"
+SETTINGS, FOLDER, DATABASE, REDIS, DIFY, ECLOUD = (
+    "设置",
+    "数据目录",
+    "数据库",
+    "Redis",
+    "Dify",
+    "E云管家",
+)
 
 
 class Outcome(StrEnum):
@@ -51,7 +57,7 @@ class Checked:
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """检查设置、数据目录、数据库、Redis 和 Dify,不启动服务,也不提问;有 ✗(不能启动或不能工作)时退出码为 1。"""
+    """检查设置、数据目录、数据库、Redis、Dify 和 E云管家,不启动服务,不提问,也不发送;有 ✗(不能启动或不能工作)时退出码为 1。"""
     lines = _examine()
     is_well = all(one.outcome is not Outcome.FAILED for one in lines)
     if as_json:
@@ -59,7 +65,6 @@ def doctor(*, as_json: AsJson = False) -> None:
     else:
         for one in lines:
             typer.echo(f"{_SIGNS[one.outcome]} {one.name}:{one.text}")
-        typer.echo(NOT_CHECKED)
     if not is_well:
         raise typer.Exit(FAILED)
 
@@ -111,6 +116,7 @@ async def _server_lines(settings: "Settings") -> list[Checked]:
         *await _database_lines(settings),
         *await _redis_lines(settings),
         *await _dify_lines(settings),
+        *await _ecloud_lines(settings),
     ]
 
 
@@ -168,6 +174,21 @@ async def _dify_lines(settings: "Settings") -> list[Checked]:
         for name, app in make_apps(settings.dify, http, SystemClock(), zone).items():
             found += await _lines(f"{DIFY} {name}", partial(look, app), advice)
     return found
+
+
+async def _ecloud_lines(settings: "Settings") -> list[Checked]:
+    from app.peers import look_at_gateway, make_ecloud  # noqa: PLC0415 - late
+    from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
+
+    async with make_http_client() as http:
+        ecloud = make_ecloud(settings.ecloud, http)
+        if ecloud is None:
+            return []
+
+        async def look(_: AsyncExitStack) -> "Look":
+            return await look_at_gateway(settings.ecloud, ecloud)
+
+        return await _lines(ECLOUD, look, "请检查 ecloud.base_url 和 ecloud.authorization")
 
 
 async def _lines(

@@ -173,6 +173,11 @@ class Unrecorded:
     reason: IgnoreReason
 
 
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A message whose time is not near now, where only such may come: nothing of it is kept."""
+
+
 Receipt = Accepted | Duplicate | Refused | Noted
 
 

@@ -18,6 +18,7 @@ from app.models.flow import (
     Question,
     Receipt,
     Refused,
+    TurnedAway,
     Unrecorded,
 )
 from app.services.accounts import Accounts
@@ -48,7 +49,13 @@ class Reception:
         contacts: Contacts,
         metrics: Metrics,
         clock: Clock,
+        window: float = 0.0,
     ) -> None:
+        """
+        Args:
+            window: seconds that a message's own time may be away from now; 0: any.
+        """
+        self._window = window
         self._inbox = inbox
         self._accounts = accounts
         self._groups = groups
@@ -57,7 +64,9 @@ class Reception:
         self._clock = clock
         self.refusal_log = RefusalLog(clock)
 
-    async def take(self, raw: bytes, *, seconds: float = BUDGET) -> Receipt | Unrecorded:
+    async def take(
+        self, raw: bytes, *, seconds: float = BUDGET
+    ) -> Receipt | Unrecorded | TurnedAway:
         """
         Take one callback.
 
@@ -67,7 +76,11 @@ class Reception:
         Raises:
             StoreUnavailable: nothing durable could take in time what has to be answered.
         """
-        return await self._accept(self._decide(raw), raw, seconds)
+        parsed = parse_callback(raw)
+        if self._is_untimely(parsed):
+            self._metrics.callbacks.labels(verdict="wrong_time").inc()
+            return TurnedAway()
+        return await self._accept(self._decide(parsed), raw, seconds)
 
     async def take_too_large(
         self, beginning: bytes, *, seconds: float = BUDGET
@@ -76,8 +89,13 @@ class Reception:
         ignored = Ignored(origin=Origin(), reason=IgnoreReason.TOO_LARGE)
         return await self._accept(ignored, beginning, seconds)
 
-    def _decide(self, raw: bytes) -> Decision:
-        parsed = parse_callback(raw)
+    def _is_untimely(self, parsed: GroupMessage | Ignored) -> bool:
+        """A question without a time counts as one of another time: whoever forges it leaves it out."""
+        time = parsed.origin.timestamp
+        has_to_say = bool(time) or isinstance(parsed, GroupMessage)
+        return 0 < self._window < abs(self._clock.time() - time) and has_to_say
+
+    def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
         if not isinstance(parsed, GroupMessage):
             return parsed

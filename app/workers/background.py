@@ -8,7 +8,9 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import WcId
+from app.peers import own_callback_urls
 from app.runtime import Role, Runtime, has_embedded_queue
+from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
@@ -23,6 +25,7 @@ from app.services.stops import Stops
 from app.services.turns import Turns
 from app.services.wording import Wording
 from app.utils.loops import cancelled, stopped_within
+from app.workers.callback_keeper import CallbackKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
@@ -39,6 +42,8 @@ from app.workers.spill_signal import show_spill
 from app.workers.worker import Worker, WorkerSettings
 
 CONTACTS_SECONDS = 1.0
+#: Lease of the one that keeps the callback's address, in seconds.
+CALLBACK_LEASE = 60.0
 #: Callbacks are let in at the latest so long after the index began to be rebuilt.
 START_SECONDS = 3.0
 
@@ -90,18 +95,34 @@ class Background:
         )
         self._run(self._writing, "index", self.index.run(stop))
         self._run(self._writing, "inspection", runtime.inspection.run(stop))
-        self._run(self._writing, "apps", self._inspect_apps(stop))
+        self._run(self._writing, "apps", _inspect(runtime.app_inspection, stop))
+        self._run(self._writing, "gateway", _inspect(runtime.gateway_inspection, stop))
         self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
         if role.includes(Role.WORKER):
             self._start_work()
         if role.includes(Role.SENDER):
             self._start_sending()
+        if role.includes(Role.API):
+            self._start_callback_keeper()
 
     async def _start_index(self) -> None:
         try:
             await self.index.start(process_died=self._runtime.is_embedded)
         except ServiceError as error:
             logger.warning("index.not_yet", error=error)
+
+    def _start_callback_keeper(self) -> None:
+        runtime = self._runtime
+        own = own_callback_urls(runtime.settings.ecloud)
+        if runtime.ecloud is None or not own:
+            return
+        keeper = CallbackKeeper(
+            runtime.ecloud,
+            own=own,
+            tokens=runtime.settings.ecloud.callback_tokens,
+            lease=runtime.leases.task("callback", seconds=CALLBACK_LEASE),
+        )
+        self._run(self._sending, "callback", keeper.run(self._stop_sending))
 
     def _start_work(self) -> None:
         runtime = self._runtime
@@ -173,12 +194,6 @@ class Background:
             logger.opt(exception=error).critical("background.failed", loop=task.get_name())
             self.failed.set()
 
-    async def _inspect_apps(self, stop: asyncio.Event) -> None:
-        """Nobody waits for the first look: an app may be away."""
-        inspection = self._runtime.app_inspection
-        await inspection.look()
-        await inspection.run(stop)
-
     async def _flush_contacts(self, stop: asyncio.Event) -> None:
         while not await stopped_within(stop, CONTACTS_SECONDS):
             try:
@@ -203,6 +218,12 @@ class Background:
         await _ended(self._sending)
         self._stop_writing.set()
         await _ended(self._writing)
+
+
+async def _inspect(inspection: Inspection, stop: asyncio.Event) -> None:
+    """Nobody waits for the first look: a peer may be away."""
+    await inspection.look()
+    await inspection.run(stop)
 
 
 #: Longest wait for a loop that was told to stop; the worker's own bound is 25 s.

@@ -32,7 +32,7 @@ async def until_found(bridge: Inside, code: str) -> str:
     """The sentence of a finding about an app, as soon as it is there."""
     async with asyncio.timeout(20):
         while True:
-            for finding in merged_looks(bridge.runtime.app_inspection.looks).findings:
+            for finding in merged_looks(bridge.runtime.app_inspection.looks, "apps").findings:
                 if finding.code == code:
                     return finding.text
             await asyncio.sleep(0.02)

@@ -12,6 +12,7 @@ import pytest
 
 from app.api.app import create_app
 from app.api.callback import EXAMPLE, callback_router
+from app.api.callers import Callers
 from app.api.health import HealthView, health_router
 from app.api.server import bind, make_server
 from app.services.ecloud.callback import parse_callback
@@ -41,7 +42,7 @@ def schema(*tokens: str) -> dict[str, Any]:
     nobody = cast("Any", None)
     routers = [
         health_router(cast("HealthView", nobody)),
-        callback_router(cast("Reception", nobody), Metrics(version="1"), tokens),
+        callback_router(cast("Reception", nobody), Metrics(version="1"), tokens, Callers()),
     ]
     return create_app(version="1.2.3", routers=routers).openapi()
 
@@ -86,14 +87,14 @@ async def test_nothing_else_of_the_package_is_served(path: str) -> None:
 
 
 def test_every_route_is_described_with_each_answer_it_gives() -> None:
-    """In Chinese, and without answers that it never gives."""
+    """In Chinese; 404 is for whom the settings keep out."""
     paths = schema()["paths"]
     answers = {
         path: set(one["responses"]) for path, methods in paths.items() for one in methods.values()
     }
 
     assert answers == {
-        "/api/v1/callback": {"200", "408", "413", "503"},
+        "/api/v1/callback": {"200", "404", "408", "413", "503"},
         "/api/v1/health": {"200", "503"},
         "/healthz": {"200"},
         "/readyz": {"200", "503"},

@@ -14,19 +14,19 @@ from typer.testing import CliRunner, Result
 from app import cli
 from app.utils.revisions import known_revisions
 from simulators.dify import DifySimulator
-from simulators.ecloud import AUTHORIZATION
+from simulators.ecloud import EcloudSimulator
+from tests.fixtures.bridge import peer_variables
 from tests.fixtures.mariadb import DatabaseServer
 from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer
 
 Run = Callable[..., Result]
-PEERS = {"ECLOUD_BASE_URL": "http://gateway.example", "ECLOUD_AUTHORIZATION": AUTHORIZATION}
 
 
-def asked(dify: DifySimulator, **more: str) -> dict[str, str]:
-    """Settings of both peers; the Dify app is there to be looked at."""
-    key = dify.default_app.key
-    return {**PEERS, "DIFY_BASE_URL": dify.base_url, "DIFY_API_KEY": key, **more}
+def asked(gateway: EcloudSimulator, dify: DifySimulator, **more: str) -> dict[str, str]:
+    """Settings of both peers, which are there to be looked at; callbacks come here."""
+    gateway.callback_url = "http://bridge.example/api/v1/callback"
+    return {**peer_variables(gateway, dify), **more}
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def lines(result: Result, sign: str) -> list[str]:
 
 
 async def test_fresh_folder_is_fine_and_stays_as_it_is(
-    run: Run, tmp_path: Path, dify: DifySimulator
+    run: Run, tmp_path: Path, gateway: EcloudSimulator, dify: DifySimulator
 ) -> None:
-    """Nothing is made and nothing is asked; what it did not look at is said."""
-    result = await asyncio.to_thread(run, **asked(dify))
+    """Nothing is made, nothing is asked and nothing sent."""
+    result = await asyncio.to_thread(run, **asked(gateway, dify))
     made = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
 
     assert (result.exit_code, lines(result, "✗"), lines(result, "!")) == (0, [], [])
@@ -60,14 +60,51 @@ async def test_fresh_folder_is_fine_and_stays_as_it_is(
         "数据库",
         "Redis",
         "Dify default",
+        "E云管家",
     ]
-    assert "没有检查:E云管家" in result.output
+    assert gateway.recorder.of("sent") == []
     assert made == []
     assert dify.questions() == []
 
 
+async def test_a_gateway_that_sends_callbacks_elsewhere_is_a_warning_with_the_next_step(
+    run: Run, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Or nowhere; or has no account that is online."""
+    variables = asked(gateway, dify)
+    gateway.callback_url = None
+    for account in gateway.world.accounts:
+        gateway.set_online(account, online=False)
+
+    result = await asyncio.to_thread(run, **variables)
+
+    nobody, nowhere = lines(result, "!")
+    assert nobody.startswith("E云管家:没有微信号在线")
+    assert "callback register" in nowhere
+    assert result.exit_code == 0
+
+
+async def test_a_gateway_that_is_away_or_refuses_the_login_fails(
+    run: Run, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """The value of the login is not shown."""
+    variables = asked(gateway, dify)
+
+    refused = await asyncio.to_thread(run, **variables | {"ECLOUD_AUTHORIZATION": "wrong-secret"})
+    away = await asyncio.to_thread(
+        run, **variables | {"ECLOUD_BASE_URL": f"http://127.0.0.1:{free_port()}"}
+    )
+
+    assert [refused.exit_code, away.exit_code] == [1, 1]
+    for result in (refused, away):
+        [line] = lines(result, "✗")
+        assert line.startswith("E云管家:连不上(")
+        assert "ecloud.authorization" in line
+        assert "wrong-secret" not in result.output
+
+
 async def test_a_dify_that_cannot_be_asked_as_it_is_set_up_fails(
-    run: Run, dify: DifySimulator
+    run: Run, gateway: EcloudSimulator, dify: DifySimulator
 ) -> None:
     """A key that it does not take, a kind that it is not, a variable that nobody gives; each app by name."""
     form = [{"name": "city", "type": "text-input", "required": True}]
@@ -78,7 +115,7 @@ async def test_a_dify_that_cannot_be_asked_as_it_is_set_up_fails(
     ]
     apps = [{"base_url": dify.base_url, "kind": "auto", **app} for app in apps]
     result = await asyncio.to_thread(
-        run, **asked(dify, DIFY_KIND="workflow", DIFY_APPS=json.dumps(apps))
+        run, **asked(gateway, dify, DIFY_KIND="workflow", DIFY_APPS=json.dumps(apps))
     )
 
     assert result.exit_code == 1
@@ -102,7 +139,7 @@ def test_sqlite_file_is_looked_at(run: Run, tmp_path: Path, migrated_sqlite: Pat
     (tmp_path / "data").mkdir()
     shutil.copy(migrated_sqlite, tmp_path / "data" / "bridge.db")
 
-    [line] = [line for line in lines(run(**PEERS), "✓") if line.startswith("数据库")]
+    [line] = [line for line in lines(run(), "✓") if line.startswith("数据库")]
 
     assert "journal_mode=wal" in line
     assert f"revision={known_revisions()[-1]}" in line
@@ -125,7 +162,6 @@ def test_servers_are_looked_at_and_what_refuses_a_start_fails(
     """And allowed it is a warning, with another exit code."""
     server, database = migrated_mysql
     variables = {
-        **PEERS,
         "REDIS_URL": redis_server.url,
         "DATABASE_URL": server.url(database),
     }
@@ -152,7 +188,6 @@ def test_servers_are_looked_at_and_what_refuses_a_start_fails(
 def test_servers_that_are_away_fail_with_what_to_check(run: Run) -> None:
     """No password is shown."""
     result = run(
-        **PEERS,
         REDIS_URL=f"redis://:hidden-one@127.0.0.1:{free_port()}/0",
         DATABASE_URL=f"mysql+pymysql://u:hidden-two@127.0.0.1:{free_port()}/x",
     )
@@ -169,7 +204,7 @@ def test_folder_that_cannot_be_used_fails(run: Run, tmp_path: Path) -> None:
     """Callbacks are written there while the database is away."""
     (tmp_path / "data").write_text("no folder")
 
-    result = run(**PEERS)
+    result = run()
 
     assert result.exit_code == 1
     assert "不可写" in lines(result, "✗")[0]

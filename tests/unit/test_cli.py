@@ -22,9 +22,9 @@ from typer.testing import CliRunner, Result
 from typing_extensions import override
 
 from app import cli
-from app.commands.callback import complete_callback_url
 from app.commands.settings import TABLE_BEGIN, TABLE_END, mask_value, settings_table
 from app.models.flow import MessageId, WcId
+from app.services.ecloud.callback_url import complete_callback_url
 from app.services.queue.protocol import Entry
 from app.services.queue.redis_queue import RedisQueue
 from app.utils.embedded_redis import EmbeddedRedis

@@ -134,6 +134,17 @@ class EcloudClient:
         """Have all callbacks of this login posted to *url*; a test callback follows."""
         await self._call("/setHttpCallbackUrl", {"httpUrl": url, "type": _CALLBACK_TYPE})
 
+    async def callback_url(self) -> str:
+        """
+        Where the callbacks of this login are posted to; empty: nowhere.
+
+        Raises:
+            EcloudRefused: this gateway has no such call (it is in no catalogue of the vendor's).
+        """
+        data = as_object(await self._call("/getHttpCallbackUrl", {}))
+        url = data.get("url", data.get("httpUrl"))
+        return url.strip() if isinstance(url, str) else ""
+
     async def cancel_callback_url(self) -> None:
         """Have no callbacks posted any more."""
         await self._call("/cancelHttpCallbackUrl", {})
