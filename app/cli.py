@@ -7,12 +7,15 @@ health check cost nothing. Exit codes: 0 done, 1 it did not work, 2 wrong use or
 
 import typer
 
+from app.commands.bench import bench
 from app.commands.callback import callback
 from app.commands.doctor import doctor
+from app.commands.export import conversations, messages
 from app.commands.failed import failed
 from app.commands.groups import groups
 from app.commands.ledger import ledger
 from app.commands.output import FAILED, AsJson, fail, load, print_json
+from app.commands.people import people
 from app.commands.queue import queue
 from app.commands.settings import settings
 from app.commands.usage import usage
@@ -65,10 +68,14 @@ app.command()(settings)
 app.command()(doctor)
 app.command()(ledger)
 app.command()(usage)
+app.command()(bench)
 app.add_typer(callback, name="callback")
 app.add_typer(queue, name="queue")
 app.add_typer(groups, name="groups")
 app.add_typer(failed, name="failed")
+app.add_typer(conversations, name="conversations")
+app.add_typer(messages, name="messages")
+app.add_typer(people, name="people")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from app.models.flow import IgnoreReason, RefuseReason
 from app.models.message import MessageState
+from app.services.erasure import ERASED
 
 FAILED = "failed:"
 
@@ -68,6 +69,8 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.TOO_LARGE: "回调超过 1 MiB,只保留了开头。",
 }
 
+_ERASED = Explanation("已抹去", "按要求抹去了这个人的数据,这一条不再回答。", Tone.QUIET)
+
 _REFUSED: dict[str, str] = {
     RefuseReason.USER_QUEUE_FULL: "这个人等待回答的消息已达上限,这一条不再接受。",
     RefuseReason.TOO_MANY_WAITING: "所有人等待回答的消息总数已达上限,这一条不再接受。",
@@ -96,6 +99,8 @@ def explain(*, state: str, verdict: str) -> Explanation:
     if verdict.startswith(FAILED):
         reason = verdict.removeprefix(FAILED)
         return Explanation("失败", _FAILED.get(reason, f"多次尝试后放弃({reason})。"), Tone.BAD)
+    if verdict == ERASED:
+        return _ERASED
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
     if state == MessageState.IGNORED:

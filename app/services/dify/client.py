@@ -1,8 +1,9 @@
 """Asking one Dify app: blocking, streaming, stop, and whether it is well."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -149,6 +150,18 @@ class DifyClient:
         path = self.traits.endpoint.stop(task_id)
         body = orjson.dumps({"user": user})
         await self._calls.call("POST", path, body=body, seconds=STOP_TIMEOUT)
+
+    async def delete_conversation(self, conversation_id: str, user: str) -> None:
+        """
+        Have a conversation forgotten; one that is not there is.
+
+        Raises:
+            DifyError: as ``stream_chat``.
+        """
+        path = f"/conversations/{quote(conversation_id, safe='')}"
+        body = orjson.dumps({"user": user})
+        with suppress(DifyConversationGone):
+            await self._calls.call("DELETE", path, body=body, has_conversation=True)
 
     async def ping(self) -> DifyHealth:
         """

@@ -95,6 +95,8 @@ def decipher(reply: Reply, *, has_conversation: bool, now: float) -> dict[str, A
     """
     body = load_object(reply.body)
     if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        if reply.status == HTTPStatus.NO_CONTENT and not reply.body:
+            return {}
         if body is None:
             raise DifyProtocolError("Dify 的应答不是 JSON", words=_page_text(reply))
         return body
@@ -116,6 +118,8 @@ def decipher(reply: Reply, *, has_conversation: bool, now: float) -> dict[str, A
 def decipher_asked(reply: Reply, *, has_conversation: bool, now: float) -> dict[str, Any]:
     """As ``decipher``, for a question: a failure that a proxy turned into 200 is one all the same."""
     body = decipher(reply, has_conversation=has_conversation, now=now)
+    if not body:
+        raise DifyProtocolError("Dify 的应答是空的", words=_page_text(reply))
     status = body.get("status")
     is_answer = "answer" in body or isinstance(body.get("data"), dict)
     if not is_answer and isinstance(status, int) and status >= HTTPStatus.BAD_REQUEST:
