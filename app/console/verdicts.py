@@ -53,8 +53,11 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.TEST_PUSH: "这是网关保存回调地址时的测试推送,不是消息。",
     IgnoreReason.NOT_GROUP: "这是私聊消息,机器人只在群里回答。",
     IgnoreReason.OWN_MESSAGE: "这是机器人自己的微信号发出的消息,不回答自己。",
-    IgnoreReason.UNSUPPORTED_TYPE: "不是文字消息(例如图片、语音、文件),暂不回答。",
-    IgnoreReason.CONTROL_EVENT: "这是微信号的状态通知(例如掉线),不是消息。",
+    IgnoreReason.UNSUPPORTED_TYPE: "不是文字消息(例如图片、语音、文件、卡片),暂不回答。",
+    IgnoreReason.CONTROL_EVENT: "这是微信号或群的通知(例如掉线、有人入群),不是消息。",
+    IgnoreReason.RECALL: "有人撤回了一条消息;被撤回的问题不再回答。",
+    IgnoreReason.PAT: "这是「拍一拍」,不是问题。",
+    IgnoreReason.RECALLED: "提问的人撤回了这条消息:不再回答,没发出的回答也不发。",
     IgnoreReason.UNKNOWN_TYPE: "网关发来了未知的消息类型;原文已保留,便于查看。",
     IgnoreReason.NO_SENDER: "回调里没有发送人,不知道该回答谁。",
     IgnoreReason.NO_TEXT: "没有文字内容(例如只 @ 了机器人),没有可问的问题。",
@@ -103,6 +106,7 @@ def explain(*, state: str, verdict: str) -> Explanation:
         return _ERASED
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
-    if state == MessageState.IGNORED:
+    # A question may be taken back when a part of its answer is out.
+    if state == MessageState.IGNORED or verdict == IgnoreReason.RECALLED:
         return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
     return _WAITING.get(state, _WAITING[MessageState.RECEIVED])

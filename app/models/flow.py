@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from app.models.content import Content, Quoted
+
 WcId = NewType("WcId", str)
 """A WeChat id: of a person, of one of our accounts, or of a group (ends with ``@chatroom``)."""
 
@@ -39,6 +41,11 @@ class IgnoreReason(StrEnum):
     OWN_MESSAGE = "own_message"
     UNSUPPORTED_TYPE = "unsupported_type"
     CONTROL_EVENT = "control_event"
+    #: The notice that somebody took a message back.
+    RECALL = "recall"
+    PAT = "pat"
+    #: A question that was taken back before it was answered.
+    RECALLED = "recalled"
     UNKNOWN_TYPE = "unknown_type"
     NO_SENDER = "no_sender"
     NO_TEXT = "no_text"
@@ -111,6 +118,8 @@ class GroupMessage:
     mentions: tuple[WcId, ...] = ()
     #: Nickname out of the notification text; empty if unknown.
     sender_name: str = ""
+    #: The message that it quotes; None: it is no quote, or does not say which.
+    quoted: Quoted | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +132,8 @@ class Ignored:
     detail: str = ""
     #: Only of own messages: the echo of what we sent settles undecided segments.
     text: str = ""
+    #: What it carries, of which there may be something to do beside answering.
+    content: Content | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

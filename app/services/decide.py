@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import re2
 
 from app.models.flow import GroupMessage, Ignored, IgnoreReason, Question, Trigger, WcId
+from app.services.quoting import with_quoted
 from app.services.text import is_blank
 
 #: What WeChat puts behind a mention; some clients put an ordinary space.
@@ -37,6 +38,8 @@ class GroupRules:
     max_message_age: float = 0
     #: False: the bot says nothing in this group.
     is_enabled: bool = True
+    #: What a question quotes goes to Dify with it.
+    tells_quoted: bool = True
 
 
 def decide(
@@ -50,8 +53,8 @@ def decide(
         now: seconds since 1970.
 
     Returns:
-        The question without the bot's mention and the trigger's prefix, or the first reason
-        against it, in the order: own, group off, too old, trigger, nothing left.
+        The question without the bot's mention and the trigger's prefix, and with what it quotes, or
+        the first reason against it, in the order: own, group off, too old, trigger, nothing left.
     """
     origin = message.origin
     if origin.is_own or origin.from_user in own_accounts:
@@ -65,7 +68,8 @@ def decide(
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
-    return Question(message=message, text=asked.strip())
+    quoted = message.quoted if rules.tells_quoted else None
+    return Question(message=message, text=with_quoted(asked.strip(), quoted))
 
 
 def compile_pattern(text: str) -> Matcher:
@@ -98,8 +102,7 @@ def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReas
         case Trigger.ALL:
             return text
         case Trigger.MENTION:
-            is_meant = message.origin.bot_wc_id in message.mentions
-            return text if is_meant else IgnoreReason.NOT_MENTIONED
+            return text if _is_meant(message) else IgnoreReason.NOT_MENTIONED
         case Trigger.PREFIX:
             return _without_prefix((message.text, text), rules.prefixes)
         case Trigger.KEYWORD:
@@ -109,6 +112,12 @@ def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReas
         case Trigger.REGEX:
             is_match = rules.pattern is not None and rules.pattern.search(text) is not None
             return text if is_match else IgnoreReason.NO_MATCH
+
+
+def _is_meant(message: GroupMessage) -> bool:
+    """It mentions the bot, or quotes something that the bot said."""
+    bot = message.origin.bot_wc_id
+    return bot in message.mentions or (message.quoted is not None and message.quoted.sender == bot)
 
 
 def _without_own_mention(message: GroupMessage) -> str:

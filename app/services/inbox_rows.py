@@ -40,6 +40,8 @@ DEDUPLICATED = frozenset(
         IgnoreReason.TOO_OLD,
         IgnoreReason.GROUP_OFF,
         IgnoreReason.NO_SENDER,
+        IgnoreReason.RECALL,
+        IgnoreReason.PAT,
     }
 )
 RAW_BYTES = 65_536

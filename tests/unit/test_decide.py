@@ -1,12 +1,14 @@
 """When a text in a group is a question, and what is asked."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.models.content import Quoted
 from app.models.flow import (
     GroupMessage,
     Ignored,
@@ -229,3 +231,36 @@ def test_any_text_is_a_question_with_words_or_a_reason(
     if not isinstance(verdict, IgnoreReason):
         assert verdict.strip() == verdict != ""
         assert set(verdict) <= set(text)
+
+
+def make_quote(text: str, *, of: WcId) -> GroupMessage:
+    quoted = Quoted(sender=of, sender_name="小助手", text="先填表", is_text=True)
+    return replace(make_message(text), quoted=quoted)
+
+
+def test_a_quote_goes_to_dify_with_the_question() -> None:
+    """Unless the rules say that only what was typed does."""
+    message = make_quote("然后呢", of=OTHER)
+
+    assert ask(message) == "「引用 小助手:先填表」\n然后呢"
+    assert ask(message, tells_quoted=False) == "然后呢"
+
+
+def test_a_quote_of_the_bot_counts_as_a_mention() -> None:
+    """Whoever quotes its answer speaks to it; a quote of somebody else does not."""
+    assert (
+        ask(make_quote("然后呢", of=BOT), trigger=Trigger.MENTION, tells_quoted=False) == "然后呢"
+    )
+    assert (
+        ask(make_quote("然后呢", of=OTHER), trigger=Trigger.MENTION) is IgnoreReason.NOT_MENTIONED
+    )
+
+
+def test_a_trigger_looks_at_what_was_typed_alone() -> None:
+    """A prefix, keyword or pattern in the quoted message is not the person's."""
+    message = make_quote("然后呢", of=OTHER)
+
+    assert ask(message, trigger=Trigger.KEYWORD, keywords=("先填",)) is IgnoreReason.NO_KEYWORD
+    assert ask(message, trigger=Trigger.PREFIX, prefixes=("先",)) is IgnoreReason.NO_PREFIX
+    pattern = compile_pattern("先填")
+    assert ask(message, trigger=Trigger.REGEX, pattern=pattern) is IgnoreReason.NO_MATCH

@@ -8,18 +8,27 @@ depends on may be odd; what would change who is answered where is refused rather
 import json
 from codecs import BOM_UTF8
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import from_json
 
+from app.models.content import Content, Pat, Quoted
 from app.models.flow import GroupMessage, Ignored, IgnoreReason, Origin, WcId
+from app.services.ecloud.app_messages import QUOTE, app_message_of
+from app.services.ecloud.contents import RECALL, read_content
 from app.services.ecloud.fields import MAX_ACCOUNT, Fields
+from app.services.ecloud.markup import read_markup
+from app.services.ecloud.quote import quoted_by
 from app.services.ecloud.wire import (
     MESSAGE_KINDS,
     NATIVE_TYPES,
+    PRIVATE_KINDS,
+    QUOTE_KINDS,
     ROOM_SUFFIX,
     TEXT_KINDS,
     TYPE_KINDS,
+    TYPE_NAMES,
     TypeKind,
     is_room,
 )
@@ -64,11 +73,12 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
         return _ignored(origin, IgnoreReason.TEST_PUSH)
     if not isinstance(data, dict):
         return _ignored(origin, IgnoreReason.BAD_SHAPE, "data")
-    if kind is TypeKind.CONTROL:
-        return _ignored(origin, IgnoreReason.CONTROL_EVENT)
     if kind in TEXT_KINDS:
-        return _read_text(origin, kind, fields, odd=envelope.odd)
-    return _ignored(origin, _reason_of_media(origin, kind))
+        return _read_text(origin, kind, _Words.of_text(fields), fields, odd=envelope.odd)
+    quote = _Words.of_quote(fields, origin.from_user, is_sure=kind in QUOTE_KINDS)
+    if quote is None or kind is TypeKind.CONTROL:
+        return _read_other(origin, kind, fields)
+    return _read_text(origin, kind, quote, fields, odd=envelope.odd)
 
 
 def _ignored(origin: Origin, reason: IgnoreReason, detail: str = "", text: str = "") -> Ignored:
@@ -150,22 +160,65 @@ def _read_group(fields: Fields, sender: str, receiver: str) -> str:
     return changed if is_room(changed) else ""
 
 
-def _reason_of_media(origin: Origin, kind: TypeKind) -> IgnoreReason:
-    if kind is not TypeKind.GROUP_OTHER and not origin.group_id:
+def _read_other(origin: Origin, kind: TypeKind, fields: Fields) -> Ignored:
+    """What is not answered, with what it carries."""
+    code = origin.message_type
+    content = read_content(code, fields, sender=origin.from_user)
+    reason, detail = _reason_of_other(origin, kind, content), TYPE_NAMES[code]
+    if code[-2:] == RECALL and reason is IgnoreReason.RECALL and content is None:
+        reason, detail = IgnoreReason.BAD_SHAPE, "data.content"
+    return Ignored(origin=origin, reason=reason, detail=detail, content=content)
+
+
+def _reason_of_other(origin: Origin, kind: TypeKind, content: Content | None) -> IgnoreReason:
+    if kind is TypeKind.CONTROL:
+        return IgnoreReason.CONTROL_EVENT
+    if kind in PRIVATE_KINDS and not origin.group_id:
         return IgnoreReason.NOT_GROUP
-    return IgnoreReason.OWN_MESSAGE if origin.is_own else IgnoreReason.UNSUPPORTED_TYPE
+    if origin.message_type[-2:] == RECALL:
+        return IgnoreReason.RECALL
+    if origin.is_own:
+        return IgnoreReason.OWN_MESSAGE
+    return IgnoreReason.PAT if isinstance(content, Pat) else IgnoreReason.UNSUPPORTED_TYPE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Words:
+    """What somebody typed, and the message that it is about."""
+
+    typed: str
+    quoted: Quoted | None = None
+
+    @classmethod
+    def of_text(cls, fields: Fields) -> "_Words":
+        return cls(typed=fields.text("content"))
+
+    @classmethod
+    def of_quote(cls, fields: Fields, sender: str, *, is_sure: bool) -> "_Words | None":
+        """
+        Of a quote, however little of its XML can be read; None: it is none.
+
+        Args:
+            is_sure: the type says that it is one; else the XML must.
+        """
+        app = app_message_of(read_markup(fields.loose_text("content"), sender=sender))
+        if not is_sure and (app is None or app.find("type").text != QUOTE):
+            return None
+        title = fields.text("title")
+        if app is None:
+            return cls(typed=title)
+        return cls(typed=title or app.find("title").text, quoted=quoted_by(app))
 
 
 def _read_text(  # noqa: PLR0911 - one per verdict
-    origin: Origin, kind: TypeKind, fields: Fields, *, odd: str
+    origin: Origin, kind: TypeKind, words: _Words, fields: Fields, *, odd: str
 ) -> GroupMessage | Ignored:
-    content = fields.text("content")
     mentions = fields.identifiers("atlist", "atList")
     if odd or fields.odd:
         return _ignored(origin, IgnoreReason.BAD_SHAPE, odd or fields.odd)
-    if kind is TypeKind.PRIVATE_TEXT and not origin.group_id:
+    if kind in PRIVATE_KINDS and not origin.group_id:
         return _ignored(origin, IgnoreReason.NOT_GROUP)
-    text = content.removeprefix(f"{origin.from_user}:\n") if origin.from_user else content
+    text = words.typed.removeprefix(f"{origin.from_user}:\n") if origin.from_user else words.typed
     if origin.is_own:
         return _ignored(origin, IgnoreReason.OWN_MESSAGE, text=text)
     if not origin.group_id:
@@ -181,6 +234,7 @@ def _read_text(  # noqa: PLR0911 - one per verdict
         text=text,
         mentions=tuple(WcId(wc_id) for wc_id in mentions),
         sender_name=_read_sender_name(fields.text("pushContent"), text),
+        quoted=words.quoted,
     )
 
 

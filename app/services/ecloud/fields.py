@@ -16,6 +16,7 @@ _SIGNED = range(-(2**63), 0)
 #: Timestamps from here on are milliseconds: as seconds they would lie in the year 5138.
 _MILLISECONDS_FROM = 10**11
 _LATEST_SECONDS = 10**10
+_LONGEST_COUNT = 18
 
 _TRUE = frozenset({"true", "1"})
 _FALSE = frozenset({"false", "0", ""})
@@ -102,6 +103,20 @@ class Fields:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         return value if isinstance(value, str) else self._refuse(name)
+
+    def loose_text(self, name: str) -> str:
+        """A string that an answer does not depend on: anything else reads as empty and is no matter."""
+        value = self._values.get(name)
+        return value if isinstance(value, str) else ""
+
+    def loose_digits(self, name: str) -> str:
+        """An id of digits that an answer does not depend on."""
+        return Fields(self._values).digits(name)
+
+    def count(self, name: str) -> int:
+        """A size or a length; one that is odd is not known: 0."""
+        digits = self.loose_digits(name)
+        return int(digits) if 0 < len(digits) <= _LONGEST_COUNT else 0
 
     def _digits(self, name: str, value: Any) -> str:
         if value is None or value == "":

@@ -12,14 +12,19 @@ class TypeKind(StrEnum):
     TEST = "test"
     CONTROL = "control"
     PRIVATE_TEXT = "private_text"
+    PRIVATE_QUOTE = "private_quote"
     PRIVATE_OTHER = "private_other"
     GROUP_TEXT = "group_text"
+    GROUP_QUOTE = "group_quote"
     GROUP_OTHER = "group_other"
 
 
 TEXT_KINDS = frozenset({TypeKind.GROUP_TEXT, TypeKind.PRIVATE_TEXT})
+QUOTE_KINDS = frozenset({TypeKind.GROUP_QUOTE, TypeKind.PRIVATE_QUOTE})
+#: Made for one person; still it may be a group's that the gateway mislabelled.
+PRIVATE_KINDS = frozenset({TypeKind.PRIVATE_TEXT, TypeKind.PRIVATE_QUOTE, TypeKind.PRIVATE_OTHER})
 #: What somebody said or sent; the others are news of the gateway.
-MESSAGE_KINDS = TEXT_KINDS | {TypeKind.GROUP_OTHER, TypeKind.PRIVATE_OTHER}
+MESSAGE_KINDS = TEXT_KINDS | QUOTE_KINDS | {TypeKind.GROUP_OTHER, TypeKind.PRIVATE_OTHER}
 
 
 _CONTENT = {
@@ -118,6 +123,8 @@ def _kind(code: str) -> TypeKind:
         return TypeKind.GROUP_TEXT
     if code == "60001":
         return TypeKind.PRIVATE_TEXT
+    if code in ("60014", "80014"):
+        return TypeKind.GROUP_QUOTE if code == "80014" else TypeKind.PRIVATE_QUOTE
     return TypeKind.GROUP_OTHER if code.startswith("80") else TypeKind.PRIVATE_OTHER
 
 
