@@ -51,6 +51,7 @@ from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
 from app.services.queue.redis_queue import RedisQueue
 from app.services.queue.spill_signs import SpillSigns
+from app.services.recalls import Recalls
 from app.services.reception import Reception
 from app.services.room import Bounds
 from app.services.spill import Spill
@@ -107,6 +108,7 @@ class Runtime:
     accounts: Accounts
     groups: Groups
     contacts: Contacts
+    recalls: Recalls
     journal: Journal
     outbox: Outbox
     reception: Reception
@@ -201,6 +203,7 @@ def _assemble(
     accounts = Accounts(store)
     groups = Groups(store, group_defaults(settings))
     contacts = Contacts(store, max_age=timedelta(seconds=settings.contacts.max_age))
+    recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
     bell = OutboxBell(redis)
     ecloud = make_ecloud(settings.ecloud, http)
     journal = Journal(zone)
@@ -224,6 +227,7 @@ def _assemble(
         accounts=accounts,
         groups=groups,
         contacts=contacts,
+        recalls=recalls,
         journal=journal,
         outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
         reception=Reception(
@@ -231,6 +235,7 @@ def _assemble(
             accounts=accounts,
             groups=groups,
             contacts=contacts,
+            recalls=recalls,
             metrics=metrics,
             clock=clock,
             window=settings.ecloud.callback_window,

@@ -18,6 +18,7 @@ from aiohttp import web
 from typing_extensions import override
 
 from simulators.callers import Callers
+from simulators.ecloud_acts import Acts
 from simulators.ecloud_callbacks import DELIVERY_LIMIT, GROUP_TEXT, Courier, Delivery
 from simulators.ecloud_control import ControlPaths
 from simulators.ecloud_endpoints import AccountEndpoints, ContactEndpoints
@@ -62,6 +63,7 @@ class EcloudSimulator(Simulator):
         self.world = World.playground(seed) if world is None else world
         self.courier = Courier(faults, recorder, limit=delivery_limit)
         self.speech = Speech(self.world, self.courier, faults, recorder)
+        self.acts = Acts(self.world, self.speech)
         self.events = self.speech.events
         self._sends = Sends(
             self.world,

@@ -32,6 +32,7 @@ class ControlPaths:
         app.router.add_get("/_sim/world", self._world)
         app.router.add_get("/_sim/events", self._events)
         app.router.add_post("/_sim/say", self._say)
+        app.router.add_post("/_sim/act", self._act)
         app.router.add_post("/_sim/callback", self._callback)
         app.router.add_post("/_sim/rotate", self._rotate)
         app.router.add_post("/_sim/account", self._account)
@@ -104,6 +105,28 @@ class ControlPaths:
         return json_response(
             {"msgId": str(said.msg_id), "newMsgId": str(said.new_msg_id), "text": said.text}
         )
+
+    async def _act(self, request: web.Request) -> web.Response:
+        """A person does something: ``{"act", "group", "person", "how": {…}}``."""
+        order = await _order(request)
+        how = (order or {}).get("how") or {}
+        if order is None or not isinstance(how, dict):
+            return refusal("BadOrder", "an object is expected, how is one, too")
+        try:
+            said = self._gateway.acts.do(
+                str(order.get("act")),
+                str(order.get("group")),
+                str(order.get("person")),
+                how,
+                self._gateway.sent,
+            )
+        except NobodyThere as error:
+            return refusal("NobodyThere", str(error), 404)
+        except (KeyError, TypeError, ValueError) as error:
+            return refusal("BadOrder", f"{type(error).__name__}: {error}")
+        if said is None:
+            return json_response({})
+        return json_response({"msgId": str(said.msg_id), "newMsgId": str(said.new_msg_id)})
 
     async def _callback(self, request: web.Request) -> web.Response:
         delivery = await self._courier.post_now(

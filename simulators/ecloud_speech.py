@@ -40,6 +40,8 @@ class Said:
     """Seconds since 1970."""
     message_type: str = GROUP_TEXT
     extra: dict[str, Any] = field(default_factory=dict)
+    shown: str = ""
+    """What a notification says of what is no text; empty for a text."""
 
 
 class Speech:
@@ -66,18 +68,20 @@ class Speech:
         message_type: str = GROUP_TEXT,
         extra: dict[str, Any] | None = None,
         timestamp: int | None = None,
+        shown: str = "",
     ) -> Said:
         """
         A member says something; group and person by id or by name.
 
         With *mention_bot* the text gets the first account's name after an @ in front, unless it
-        stands there already. *extra* is added to the callback's data.
+        stands there already. *extra* is added to the callback's data. *shown* is what a notification
+        says instead of the text.
 
         Raises:
             NobodyThere: no such group, or the person is not in it.
         """
         room = self.find_group(group)
-        speaker = self._find_member(room, person)
+        speaker = self.find_member(room, person)
         at = list(mentions)
         if mention_bot:
             bot = self._bot_of(room)
@@ -97,6 +101,7 @@ class Speech:
             timestamp=int(time.time()) if timestamp is None else timestamp,
             message_type=message_type,
             extra=extra or {},
+            shown=shown,
         )
         self.history.append(said)
         self._tell("said", room, speaker, text=text, at=at, new_msg_id=new_msg_id, msg_id=msg_id)
@@ -173,12 +178,28 @@ class Speech:
         body = bare_callback(self._world, account, OFFLINE_NOTICE, {"wId": account.w_id})
         self._courier.post(account.wc_id, body)
 
+    def post_bare(self, room: Group, message_type: str, data: dict[str, Any]) -> None:
+        """News of a group that name it as if it were a contact."""
+        for account in self._world.accounts.values():
+            if account.online and account.wc_id in room.members:
+                body = bare_callback(
+                    self._world, account, message_type, {**data, "wId": account.w_id}
+                )
+                self._courier.post(room.group_id, body)
+
     def find_group(self, name: str) -> Group:
         """A group by id or name."""
         for group in self._world.groups.values():
             if name in (group.group_id, group.name):
                 return group
         raise NobodyThere(f"no group {name!r}")
+
+    def find_said(self, new_msg_id: int) -> Said:
+        """Something a member said, by its id."""
+        for said in self.history:
+            if said.new_msg_id == new_msg_id:
+                return said
+        raise NobodyThere(f"nobody said {new_msg_id}")
 
     def find_account(self, name: str | None) -> Account:
         """An account by wcId or nickname; None = the first."""
@@ -187,7 +208,8 @@ class Speech:
                 return account
         raise NobodyThere(f"no account {name!r}")
 
-    def _find_member(self, group: Group, name: str) -> str:
+    def find_member(self, group: Group, name: str) -> str:
+        """A member's wcId by wcId, nickname or the name shown in the group."""
         if name in group.members:
             return name
         for wc_id in group.members:
@@ -223,8 +245,10 @@ class Speech:
     def _notice(self, said: Said, account: Account) -> str:
         """The notification on this account's phone; it tells whether the account itself is meant."""
         name = self._world.nick_name(said.person)
-        is_meant = account.wc_id in said.at
-        return f"{name}在群聊中@了你" if is_meant else f"{name} : {said.text}"
+        if account.wc_id in said.at:
+            return f"{name}在群聊中@了你"
+        words = said.text if said.message_type == GROUP_TEXT else said.shown
+        return f"{name} : {words}" if words else ""
 
     def _tell(
         self,

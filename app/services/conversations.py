@@ -219,22 +219,22 @@ class Journal:
         A turn that stood elsewhere (it had no conversation yet, or the conversation was gone) moves.
         """
         if old_journal_id is not None and old_journal_id != row.id:
-            await self._take_out(connection, old_journal_id, entry.message_id)
+            await take_turn_out(connection, old_journal_id, entry.message_id)
         kept = _without(row.turns, entry.message_id)
         content = sorted([*kept, entry.to_json()], key=_id_of)
         values = {"this_id": row.id, "content": content, "updated_at": utc_now()}
         await connection.execute(_WRITE, values)
 
-    async def _take_out(
-        self, connection: AsyncConnection, row_id: int, message_id: MessageId
-    ) -> None:
-        this = {"this_id": row_id}
-        turns = await connection.scalar(_LOCK, this) or []
-        kept = _without(turns, message_id)
-        if kept:
-            await connection.execute(_WRITE, {**this, "content": kept, "updated_at": utc_now()})
-        else:
-            await connection.execute(_REMOVE, this)
+
+async def take_turn_out(connection: AsyncConnection, row_id: int, message_id: MessageId) -> None:
+    """A row without one of its turns; without any it goes."""
+    this = {"this_id": row_id}
+    turns = await connection.scalar(_LOCK, this) or []
+    kept = _without(turns, message_id)
+    if kept:
+        await connection.execute(_WRITE, {**this, "content": kept, "updated_at": utc_now()})
+    else:
+        await connection.execute(_REMOVE, this)
 
 
 async def recent_turns(connection: AsyncConnection, turn: Turn, *, limit: int) -> list[PastTurn]:
@@ -267,10 +267,22 @@ async def refresh_flags(connection: AsyncConnection, row_ids: Collection[int]) -
 
 async def reopen_turn(connection: AsyncConnection, row_id: int, message_id: MessageId) -> None:
     """A turn that had its outcome is open again: its message was replayed."""
+    await close_turn(connection, row_id, message_id, answer=None, outcome=None)
+
+
+async def close_turn(
+    connection: AsyncConnection,
+    row_id: int,
+    message_id: MessageId,
+    *,
+    answer: str | None,
+    outcome: str | None,
+) -> None:
+    """Give a turn that stands in a row another end."""
     this = {"this_id": row_id}
     turns = await connection.scalar(_LOCK, this) or []
     content = [
-        {**turn, "answer": None, "outcome": None} if _id_of(turn) == message_id else turn
+        {**turn, "answer": answer, "outcome": outcome} if _id_of(turn) == message_id else turn
         for turn in turns
     ]
     await connection.execute(_WRITE, {**this, "content": content, "updated_at": utc_now()})

@@ -97,6 +97,8 @@ _MARK_SENT = (
 _IS_SENT = _S.id == bindparam("sent_id")
 _IS_NEXT = _S.id == bindparam("next_id")
 BOTH = 2
+#: The numbers of all segments that a message may have.
+ALL_SEGMENTS = range(2**31)
 
 
 def _either(sent: Any, following: Any) -> Any:
@@ -198,10 +200,10 @@ async def _missing(
     return {segment.seq for segment in segments} - known.keys()
 
 
-async def cancel_unsent(connection: AsyncConnection, message_id: MessageId, void: range) -> None:
-    """Make void what is planned and not on its way, of the segments with these numbers."""
+async def cancel_unsent(connection: AsyncConnection, message_id: MessageId, void: range) -> int:
+    """Make void what is planned and not on its way, of the segments with these numbers; how many were."""
     this = {"this_id": message_id, "first": void.start, "last": void.stop - 1}
-    await connection.execute(_CANCEL, this)
+    return (await connection.execute(_CANCEL, this)).rowcount
 
 
 async def mark_sending(store: Store, segment: Planned, *, sender: str) -> bool:

@@ -7,6 +7,7 @@ does it need no work?
 
 from loguru import logger
 
+from app.models.content import Recall
 from app.models.flow import (
     Accepted,
     Decision,
@@ -30,6 +31,7 @@ from app.services.errors import StoreUnavailable
 from app.services.groups import Groups
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
+from app.services.recalls import Recalls
 from app.services.refusal_log import RefusalLog
 from app.utils.clock import Clock
 
@@ -47,6 +49,7 @@ class Reception:
         accounts: Accounts,
         groups: Groups,
         contacts: Contacts,
+        recalls: Recalls,
         metrics: Metrics,
         clock: Clock,
         window: float = 0.0,
@@ -60,6 +63,7 @@ class Reception:
         self._accounts = accounts
         self._groups = groups
         self._contacts = contacts
+        self._recalls = recalls
         self._metrics = metrics
         self._clock = clock
         self.refusal_log = RefusalLog(clock)
@@ -80,7 +84,11 @@ class Reception:
         if self._is_untimely(parsed):
             self._metrics.callbacks.labels(verdict="wrong_time").inc()
             return TurnedAway()
-        return await self._accept(self._decide(parsed), raw, seconds)
+        decision = self._decide(parsed)
+        receipt = await self._accept(decision, raw, seconds)
+        if isinstance(decision, Ignored):
+            self._take_news(decision)
+        return receipt
 
     async def take_too_large(
         self, beginning: bytes, *, seconds: float = BUDGET
@@ -107,6 +115,11 @@ class Reception:
             own_accounts=self._accounts.own_ids,
             now=self._clock.time(),
         )
+
+    def _take_news(self, ignored: Ignored) -> None:
+        """What there is to do beside answering; after the question it may be about is on its way."""
+        if isinstance(ignored.content, Recall):
+            self._recalls.note(ignored.origin, ignored.content)
 
     async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
         try:

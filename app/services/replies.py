@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
-from app.models.flow import Asking, Turn
+from app.models.flow import Asking, MessageId, Turn
 from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import Gate
@@ -110,6 +110,7 @@ class Replies:
         self._segmenter = segmenter
         #: Seconds of one try, counted from when Dify is free for it.
         self._budget = budget
+        self._tries: dict[MessageId, _Try] = {}
 
     async def answer(self, turn: Turn) -> None:
         """
@@ -121,7 +122,7 @@ class Replies:
             TimeoutError: the budget of one try is spent.
             StaleFence, StoreUnavailable: as ``Outbox.plan``.
         """
-        one = _Try(turn, self._reply(turn))
+        one = self._tries[turn.message_id] = _Try(turn, self._reply(turn))
         try:
             async with one.budget:
                 await self._answer(one)
@@ -130,6 +131,16 @@ class Replies:
         except Exception as error:
             if not await self._is_closed_short(one, error):
                 raise
+        finally:
+            if self._tries.get(turn.message_id) is one:
+                del self._tries[turn.message_id]
+
+    def stop(self, message_id: MessageId) -> None:
+        """Have Dify stop what it writes for a message, if it is at that; its try is ended by others."""
+        one = self._tries.get(message_id)
+        if one is not None:
+            told = one.reply.asking
+            self._rescue.stop(one.turn, told if told.task_id else one.asking or told)
 
     async def end(self) -> None:
         """No more turns come; wait for what is on its way."""

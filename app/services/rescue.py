@@ -84,6 +84,10 @@ class Rescue:
             await self._stages.flush_together()
         self._stops.send(asking.task_id, turn.user)
 
+    def stop(self, turn: Turn, asking: Asking) -> None:
+        """Nobody wants what Dify is writing."""
+        self._stops.send(asking.task_id, turn.user)
+
     def note_asked(self, turn: Turn, asking: Asking, app: str) -> None:
         """From now on *app* has the question; ids of a former asking are no more in force."""
         self._stages.note(turn.message_id, fence=turn.fence, asked_at=asking.asked_at)

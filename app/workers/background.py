@@ -33,6 +33,7 @@ from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
+from app.workers.recall_watch import RecallWatch
 from app.workers.retention import Ages, Retention
 from app.workers.retry import RetryPolicy
 from app.workers.send_policy import SenderSettings
@@ -44,6 +45,7 @@ from app.workers.worker import Worker, WorkerSettings
 CONTACTS_SECONDS = 1.0
 #: Lease of the one that keeps the callback's address, in seconds.
 CALLBACK_LEASE = 60.0
+RECALLS_SECONDS = 0.1
 #: Callbacks are let in at the latest so long after the index began to be rebuilt.
 START_SECONDS = 3.0
 
@@ -89,6 +91,7 @@ class Background:
         self._run(self._writing, "accounts", runtime.accounts.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
+        self._run(self._writing, "recalls", self._flush_recalls(stop))
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
         self._run(
             self._writing, "spill-signs", show_spill(runtime.spill_signs, runtime.inbox, stop)
@@ -151,6 +154,8 @@ class Background:
         desks = make_desks(runtime, turns)
         worker = make_worker(runtime, turns, desks, watch)
         self._run(self._work, "worker", worker.run(self._stop_work, self._hurry))
+        recall_watch = RecallWatch(runtime.recalls, worker)
+        self._run(self._work, "recall-watch", recall_watch.run(self._stop_work))
         parking = ParkingKeeper(
             queue=runtime.queue,
             breakers=runtime.breakers,
@@ -200,6 +205,13 @@ class Background:
                 await self._runtime.contacts.flush()
             except ServiceError as error:
                 logger.debug("contacts.seen_later", error=error)
+
+    async def _flush_recalls(self, stop: asyncio.Event) -> None:
+        while not await stopped_within(stop, RECALLS_SECONDS):
+            try:
+                await self._runtime.recalls.flush()
+            except ServiceError as error:
+                logger.debug("message.recall_later", error=error)
 
     def stop_claiming(self) -> None:
         """Take no new message; what is in work goes on."""

@@ -172,6 +172,15 @@ class ClaimSettling:
             logger.error("message.buried", reason=reason)
         await asyncio.shield(self.finish(claim))
 
+    async def drop(self, claim: Claim) -> None:
+        """The question was taken back, which SQL has as its outcome: free the user."""
+        self._count("recalled")
+        logger.info("message.dropped")
+        try:
+            await self.finish(claim)
+        except QueueUnavailable as error:
+            logger.warning("message.lease_left", error=error)
+
     async def give_back(self, claim: Claim, *, delay: float = 0.0) -> None:
         """Nothing became of it here; whoever claims next begins anew."""
         try:

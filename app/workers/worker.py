@@ -5,12 +5,13 @@ The only place that catches everything, and only to hand it to ``ClaimSettling.f
 """
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from loguru import logger
 
-from app.models.flow import Claim, Turn
+from app.models.flow import Claim, MessageId, Turn
 from app.services.conversations import Journal
 from app.services.errors import LeaseLost, QueueUnavailable, StaleFence, StoreUnavailable
 from app.services.metrics import Metrics
@@ -50,6 +51,8 @@ class _InWork:
     claim: Claim
     task: "asyncio.Task[None]" = field(init=False)
     is_lost: bool = False
+    #: The person took the question back, and SQL has that as its outcome.
+    is_recalled: bool = False
 
     @property
     def is_suspect(self) -> bool:
@@ -147,6 +150,21 @@ class Worker:
             heartbeat.result()
             raise RuntimeError("the heartbeat ended")
 
+    @property
+    def in_work(self) -> frozenset[MessageId]:
+        """What this process is at work on."""
+        return frozenset(one.claim.message_id for one in self._in_work)
+
+    def drop(self, message_ids: Collection[MessageId]) -> None:
+        """End the work on questions that were taken back; Dify is told to stop."""
+        for one in [one for one in self._in_work if one.claim.message_id in message_ids]:
+            if one.is_recalled:
+                continue
+            one.is_recalled = True
+            for desk in self._desks:
+                desk.replies.stop(one.claim.message_id)
+            one.task.cancel()
+
     async def _claim_some(self, stop: asyncio.Event) -> None:
         room = self._desks.room(len(self._in_work))
         if room <= 0:
@@ -195,7 +213,8 @@ class Worker:
                 await self._settling.give_back(claim, delay=self._policy.delay)
             except asyncio.CancelledError:
                 if not one.is_lost:
-                    await asyncio.shield(self._settling.give_back(claim))
+                    end = self._settling.drop if one.is_recalled else self._settling.give_back
+                    await asyncio.shield(end(claim))
                 raise
             finally:
                 self._in_work.discard(one)

@@ -51,8 +51,8 @@ async def traces(store: Store, *words: str) -> dict[str, int]:
 
 async def spoken(bridge: Inside) -> tuple[str, str]:
     """Two people, each with an answer; their ids."""
-    first = bridge.gateway.speech._find_member(bridge.gateway.speech.find_group("体验群"), "小明")
-    second = bridge.gateway.speech._find_member(bridge.gateway.speech.find_group("体验群"), "小红")
+    first = bridge.gateway.speech.find_member(bridge.gateway.speech.find_group("体验群"), "小明")
+    second = bridge.gateway.speech.find_member(bridge.gateway.speech.find_group("体验群"), "小红")
     await bridge.hear("我的电话是 13800001234 [[text=记下 13800001234 了]]", person="小明")
     await bridge.hear("别人的问题 [[text=别人的回答]]", person="小红")
     await bridge.until_settled(2)

@@ -34,6 +34,7 @@ from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.queue.redis_queue import RedisQueue
+from app.services.recalls import Recalls
 from app.services.reception import Reception, verdict_of
 from app.services.room import Bounds
 from app.services.spill import Spill
@@ -75,6 +76,7 @@ class Office:
             accounts=self.accounts,
             groups=self.groups,
             contacts=self.contacts,
+            recalls=Recalls(store, SystemClock(), keeps_text=False),
             metrics=self.metrics,
             clock=SystemClock(),
         )
