@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from app.models.flow import Segment
 from app.services.fences import blank_marks, find_fences
+from app.services.mass_mentions import FULL_AT, HARMLESS_AT
 from app.services.segments import MENTION_END
 from app.services.text import is_blank, is_inside_cluster, join_line_ends
 
@@ -28,14 +29,14 @@ def continuation(text: str, pieces: Sequence[str]) -> Continuation:
     Compare a text with pieces of the one it replaces, in order.
 
     White space does not count, nor do the marks of code blocks: cutting takes the one and adds the
-    other.
+    other. One kind of @ is as good as another.
     """
     text = join_line_ends(text)
     places = _seen(text)
-    seen = "".join(text[place] for place in places)
+    seen = _compared(text, places)
     kept = count = end = 0
     for piece in pieces:
-        wanted = "".join(piece[place] for place in _seen(piece))
+        wanted = _compared(piece, _seen(piece))
         if not seen.startswith(wanted, count):
             break
         count += len(wanted)
@@ -61,6 +62,11 @@ def text_of(segments: Iterable[Segment]) -> str:
 def _seen(text: str) -> list[int]:
     """The places of the characters that count."""
     return [place for place, char in enumerate(blank_marks(text)) if not char.isspace()]
+
+
+def _compared(text: str, places: Iterable[int]) -> str:
+    """The characters that count; a call to everybody is in the group with another sign."""
+    return "".join(text[place] for place in places).replace(HARMLESS_AT, "@").replace(FULL_AT, "@")
 
 
 def _behind(text: str, end: int, kept: int) -> Continuation:

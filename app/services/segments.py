@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from app.models.flow import Segment, WcId
 from app.services.cutting import Cutter, Rest, finished_part, last_paragraph_end
 from app.services.fences import skip_empty_block
+from app.services.mass_mentions import calls_everybody, defuse
 from app.services.text import clean_nickname, is_blank, join_line_ends
 
 #: What WeChat puts between a mention and the text behind it.
@@ -190,9 +191,9 @@ class SegmentStream:
 
 
 def mention_reserve(name: str) -> int:
-    """How many characters the mention of *name* takes in the first segment; 0 for no name."""
-    cleaned = clean_nickname(name)
-    return len(_mention(cleaned)) + 1 if cleaned else 0
+    """How many characters the mention of *name* takes in the first segment; 0: nobody is mentioned."""
+    mention = _mention(name)
+    return len(mention) + 1 if mention else 0
 
 
 def to_segments(
@@ -201,15 +202,17 @@ def to_segments(
     """
     Number the pieces of an answer; the answer's first one mentions the person who asked.
 
+    No piece calls everybody, whatever the answer says.
+
     Args:
         limit: most characters of one segment, the mention included. A first piece that leaves
             no room for it is cut once more.
         start: number of the first piece; only number 0 gets the mention.
-        name: what stands behind ``@``; nothing to see in it: nobody is mentioned.
+        name: what stands behind ``@``; nothing to see in it, or everybody: nobody is mentioned.
         wc_id: who is mentioned; None or empty: nobody.
     """
-    wanted = [piece for piece in pieces if not is_blank(piece)]
-    mention = _mention(clean_nickname(name))
+    wanted = [defuse(piece) for piece in pieces if not is_blank(piece)]
+    mention = _mention(name)
     # A mention that takes more than half of a message is none that anybody wants to read.
     if start or not wanted or not mention or not wc_id or 2 * len(mention) >= limit:
         return [Segment(seq=start + i, content=piece) for i, piece in enumerate(wanted)]
@@ -223,7 +226,8 @@ def to_segments(
 
 
 def _mention(name: str) -> str:
-    return f"@{name}{MENTION_END}" if name else ""
+    cleaned = clean_nickname(name)
+    return f"@{cleaned}{MENTION_END}" if cleaned and not calls_everybody(cleaned) else ""
 
 
 def _shorten_blank_end(text: str) -> str:
