@@ -54,6 +54,7 @@ from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
 from app.services.reception import Reception
 from app.services.room import Bounds
+from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
@@ -108,6 +109,7 @@ class Runtime:
     accounts: Accounts
     groups: Groups
     contacts: Contacts
+    room_news: RoomNewsBook
     recalls: Recalls
     journal: Journal
     outbox: Outbox
@@ -203,6 +205,7 @@ def _assemble(
     accounts = Accounts(store)
     groups = Groups(store, group_defaults(settings))
     contacts = Contacts(store, max_age=timedelta(seconds=settings.contacts.max_age))
+    room_news = RoomNewsBook(store)
     recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
     bell = OutboxBell(redis)
     ecloud = make_ecloud(settings.ecloud, http)
@@ -227,6 +230,7 @@ def _assemble(
         accounts=accounts,
         groups=groups,
         contacts=contacts,
+        room_news=room_news,
         recalls=recalls,
         journal=journal,
         outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
@@ -235,6 +239,7 @@ def _assemble(
             accounts=accounts,
             groups=groups,
             contacts=contacts,
+            room_news=room_news,
             recalls=recalls,
             metrics=metrics,
             clock=clock,

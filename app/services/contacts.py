@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,6 +63,9 @@ _CARD_KEY = ("wc_id",)
 _MEMBER_KEY = ("group_id", "wc_id")
 #: Unless somebody else wanted it meanwhile.
 _WANT_AGAIN = update(CONTACTS).where(_THIS, _C.next_fetch_at.is_(None))
+_LEFT = delete(GROUP_MEMBERS).where(
+    _M.group_id == bindparam("this_group"), _M.fetched_at < bindparam("before")
+)
 _POSTPONE = update(CONTACTS).where(_THIS)
 
 
@@ -182,11 +185,18 @@ class Contacts:
         return await self._save_some([{**row, "raw": {}}])
 
     async def save_members(self, group: WcId, members: Sequence[MemberCard]) -> None:
-        """Keep what people are called in one group."""
+        """
+        Keep what people are called in one group; whoever is not in the list has left it.
+
+        An empty list is no news: the gateway gives one when it does not know.
+        """
         now = utc_now()
         ordered = sorted(members, key=lambda member: member.wc_id)
         for some in batches([member_row(member, group, now) for member in ordered], BATCH):
             await self._upsert(GroupMember, some, key=_MEMBER_KEY)
+        if ordered:
+            left = {"this_group": group, "before": now}
+            await self._store.transact(lambda connection: _remove(connection, left))
 
     async def _upsert(
         self, table: type[Any], rows: Rows, *, key: Sequence[str], kept: Sequence[str] = ()
@@ -225,6 +235,10 @@ class Contacts:
             await self._store.transact(work)
             given_up = sum(row["next_fetch_at"] is None for row in rows)
             logger.info("contacts.postponed", contacts=len(rows), given_up=given_up, error=error)
+
+
+async def _remove(connection: AsyncConnection, left: Mapping[str, Any]) -> None:
+    await connection.execute(_LEFT, left)
 
 
 async def _known(connection: AsyncConnection, ids: Iterable[WcId]) -> dict[WcId, Known]:

@@ -7,7 +7,7 @@ does it need no work?
 
 from loguru import logger
 
-from app.models.content import Recall
+from app.models.content import Recall, RoomNews
 from app.models.flow import (
     Accepted,
     Decision,
@@ -33,6 +33,7 @@ from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.recalls import Recalls
 from app.services.refusal_log import RefusalLog
+from app.services.room_news import RoomNewsBook
 from app.utils.clock import Clock
 
 #: Seconds for everything, the arrival of the body included; the gateway gives up after 6.
@@ -49,6 +50,7 @@ class Reception:
         accounts: Accounts,
         groups: Groups,
         contacts: Contacts,
+        room_news: RoomNewsBook,
         recalls: Recalls,
         metrics: Metrics,
         clock: Clock,
@@ -63,6 +65,7 @@ class Reception:
         self._accounts = accounts
         self._groups = groups
         self._contacts = contacts
+        self._room_news = room_news
         self._recalls = recalls
         self._metrics = metrics
         self._clock = clock
@@ -120,6 +123,8 @@ class Reception:
         """What there is to do beside answering; after the question it may be about is on its way."""
         if isinstance(ignored.content, Recall):
             self._recalls.note(ignored.origin, ignored.content)
+        elif isinstance(ignored.content, RoomNews):
+            self._room_news.note(ignored.origin, ignored.content)
 
     async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
         try:

@@ -203,6 +203,7 @@ class Background:
         while not await stopped_within(stop, CONTACTS_SECONDS):
             try:
                 await self._runtime.contacts.flush()
+                await self._runtime.room_news.flush()
             except ServiceError as error:
                 logger.debug("contacts.seen_later", error=error)
 

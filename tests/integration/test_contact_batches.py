@@ -143,8 +143,8 @@ async def test_only_the_group_in_which_a_stranger_wrote_has_its_list_read_again(
     contacts = noted(store, [])
     cards = [(calm, CardKind.GROUP), (crowded, CardKind.GROUP), (known, CardKind.PERSON)]
     await contacts.save([ContactCard(wc_id=wc_id, kind=kind) for wc_id, kind in cards])
-    await contacts.save_members(calm, [MemberCard(group_id=calm, wc_id=known)])
-    await contacts.save_members(calm, [MemberCard(group_id=calm, wc_id=stranger)])
+    both = [MemberCard(group_id=calm, wc_id=one) for one in (known, stranger)]
+    await contacts.save_members(calm, both)
     await contacts.save_members(crowded, [MemberCard(group_id=crowded, wc_id=known)])
     async with store.write() as connection:
         old = datetime.now(UTC) - MEMBERS_AGE - timedelta(seconds=5)

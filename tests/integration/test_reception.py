@@ -37,6 +37,7 @@ from app.services.queue.redis_queue import RedisQueue
 from app.services.recalls import Recalls
 from app.services.reception import Reception, verdict_of
 from app.services.room import Bounds
+from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
@@ -76,6 +77,7 @@ class Office:
             accounts=self.accounts,
             groups=self.groups,
             contacts=self.contacts,
+            room_news=RoomNewsBook(store),
             recalls=Recalls(store, SystemClock(), keeps_text=False),
             metrics=self.metrics,
             clock=SystemClock(),
