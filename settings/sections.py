@@ -368,6 +368,8 @@ class GroupsSettings(Section):
     """trigger 为 keyword 时的关键词。"""
     pattern: Re2Pattern = ""
     """trigger 为 regex 时的正则表达式(RE2 语法)。"""
+    quote_context: bool = True
+    """引用别人的话提问时,是否把原话一起问 Dify。"""
 
     @model_validator(mode="after")
     def _trigger_has_its_words(self) -> Self:

@@ -200,18 +200,19 @@ class Acts:
     ) -> tuple[int, str, str, int]:
         """Id, sender, text and time of a message of this group."""
         found = [
-            (one.timestamp, one.new_msg_id, one.person, one.text)
+            (one.timestamp, one.msg_id, one.new_msg_id, one.person, one.text)
             for one in self._speech.history
             if one.group == room.group_id
         ] + [
-            (one.create_time, one.new_msg_id, one.bot, one.content)
+            (one.create_time, one.msg_id, one.new_msg_id, one.bot, one.content)
             for one in sent
             if one.to == room.group_id
         ]
-        wanted = [one for one in found if new_msg_id in (None, one[1])]
+        wanted = [one for one in found if new_msg_id in (None, one[2])]
         if not wanted:
             raise NobodyThere("nothing to quote")
-        timestamp, quoted, sender, text = max(wanted, key=lambda one: one[0])
+        # Within one second the account's own ids tell what came later.
+        timestamp, _, quoted, sender, text = max(wanted)
         return quoted, sender, text, timestamp
 
     @staticmethod

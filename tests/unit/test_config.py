@@ -88,6 +88,7 @@ CONTRACT: dict[str, Any] = {
     "groups.prefixes": (),
     "groups.keywords": (),
     "groups.pattern": "",
+    "groups.quote_context": True,
     "playground.enabled": False,
     "playground.gateway_url": "",
 }

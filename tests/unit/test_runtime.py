@@ -75,6 +75,7 @@ def test_the_groups_defaults_are_the_settings() -> None:
             GROUPS_PATTERN="^多少钱",
             MESSAGE_PROCESSING_MAX_MESSAGE_AGE="60",
             REPLY_MENTION_SENDER="false",
+            GROUPS_QUOTE_CONTEXT="false",
         )
     )
 
@@ -84,6 +85,8 @@ def test_the_groups_defaults_are_the_settings() -> None:
     assert defaults.rules.max_message_age == 60
     assert defaults.rules.is_enabled
     assert not defaults.mention_sender
+    assert not defaults.rules.tells_quoted
+    assert group_defaults(settings_of()).rules.tells_quoted
 
 
 async def test_peers_are_built_only_when_they_are_named() -> None:
