@@ -30,7 +30,10 @@ def test_a_nameless_sender_is_somebody() -> None:
     assert with_quoted("?", quoted("甲", name="\u200b")) == "「引用 某人:甲」\n?"
 
 
-@given(st.text(), st.text(), st.text(min_size=1))
+BRACKETED = st.text(alphabet="「」『甲 \n")
+
+
+@given(st.text() | BRACKETED, st.text() | BRACKETED, st.text(min_size=1))
 def test_what_was_quoted_is_bounded_and_cannot_leave_its_brackets(
     text: str, name: str, question: str
 ) -> None:
