@@ -24,7 +24,7 @@ from simulators import ecloud_kinds as kinds
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_callbacks import group_callback
-from tests.fixtures.callbacks import make_origin, make_question, make_turn
+from tests.fixtures.callbacks import BOT, make_origin, make_question, make_turn
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
 from tests.fixtures.stores import SwitchedStore, keep, make_outbox, row_of, rows_of
 
@@ -206,6 +206,21 @@ async def test_a_recall_is_found_by_the_accounts_own_id_and_only_for_its_author(
 
     recalls.note(make_origin(), Recall(msg_id="77"))
     await recalls.flush()
+    assert await recalls.among([message_id]) == {message_id}
+
+
+async def test_whoever_owns_the_group_may_take_back_what_others_wrote(store: Store) -> None:
+    """Our own account, too; the id of the whole network says which message it is."""
+    recalls = Recalls(store, SteppedClock(), keeps_text=False)
+    question = make_question()
+    message_id = await keep(store, question)
+
+    recalls.note(
+        make_origin(from_user=BOT, is_own=True),
+        Recall(new_msg_id=question.message.origin.new_msg_id),
+    )
+    await recalls.flush()
+
     assert await recalls.among([message_id]) == {message_id}
 
 

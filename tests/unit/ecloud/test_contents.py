@@ -151,6 +151,15 @@ def test_a_recall_says_which_message_by_either_id() -> None:
     assert (odd.reason, odd.detail) == (IgnoreReason.BAD_SHAPE, "data.content")
 
 
+def test_our_own_account_may_take_back_what_somebody_wrote() -> None:
+    """As the owner of the group; what it takes back of its own is nobody's question."""
+    own = parse(sample("group_recall", fromUser=BOT, self=True))
+
+    assert isinstance(own, Ignored)
+    assert own.reason is IgnoreReason.RECALL
+    assert isinstance(own.content, Recall)
+
+
 def test_a_pat_says_who_patted_whom() -> None:
     """It is no question."""
     assert content_of(SAMPLES["group_pat"]) == Pat(sender=PERSON, patted=BOT)
