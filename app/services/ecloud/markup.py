@@ -6,8 +6,10 @@ nothing is fetched.
 """
 
 from collections.abc import Iterator
-from typing import Any
-from xml.parsers import expat
+from xml.etree.ElementTree import ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
 
 #: Longest XML that is read, in characters.
 MAX_MARKUP = 262_144
@@ -67,16 +69,19 @@ class _Refused(Exception):
 
 
 class _Builder:
+    """Takes what the parser reads; the methods have the names that it calls."""
+
     def __init__(self) -> None:
         self.root: Element | None = None
         self._open: list[Element] = []
         self._count = 0
 
-    def begin(self, tag: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
         self._count += 1
         if self._count > MAX_ELEMENTS or len(self._open) >= MAX_DEPTH:
             raise _Refused
-        element = Element(tag, attributes)
+        # Messages declare no namespaces; where one does, the parser puts it in front.
+        element = Element(tag.rpartition("}")[2], attributes)
         if self._open:
             self._open[-1].children.append(element)
         else:
@@ -86,8 +91,11 @@ class _Builder:
     def end(self, _tag: str) -> None:
         self._open.pop()
 
-    def text(self, text: str) -> None:
+    def data(self, text: str) -> None:
         self._open[-1].add_text(text)
+
+    def close(self) -> Element | None:
+        return self.root
 
 
 def read_markup(text: str, *, sender: str = "") -> Element | None:
@@ -100,22 +108,13 @@ def read_markup(text: str, *, sender: str = "") -> Element | None:
     text = text.removeprefix(f"{sender}:\n").strip(_BLANKS) if sender else text.strip(_BLANKS)
     if not text.startswith("<") or len(text) > MAX_MARKUP:
         return None
-    builder = _Builder()
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = _refuse
-    parser.StartElementHandler = builder.begin
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.text
+    parser = DefusedXMLParser(target=_Builder(), forbid_dtd=True)
     try:
-        parser.Parse(text.encode(), True)
-    except (expat.ExpatError, UnicodeEncodeError, _Refused):
+        parser.feed(text)
+        root: Element | None = parser.close()
+    except (ParseError, DefusedXmlException, UnicodeError, _Refused):
         return None
-    return builder.root
-
-
-def _refuse(*_declaration: Any) -> None:
-    raise _Refused
+    return root
 
 
 def whole_number(text: str) -> int:
