@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from settings.alerts import AlertChannel, AlertsSettings
 from settings.problems import Problem, SettingsError, show_value
 from settings.sections import (
     ConsoleSettings,
@@ -49,6 +50,8 @@ from settings.sources import (
 from settings.tree import Leaf, Settings, leaves
 
 __all__ = [
+    "AlertChannel",
+    "AlertsSettings",
     "ConsoleSettings",
     "ContactsSettings",
     "ConversationsSettings",

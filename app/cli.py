@@ -7,6 +7,7 @@ health check cost nothing. Exit codes: 0 done, 1 it did not work, 2 wrong use or
 
 import typer
 
+from app.commands.alerts import alerts
 from app.commands.bench import bench
 from app.commands.callback import callback
 from app.commands.doctor import doctor
@@ -68,6 +69,7 @@ app.command()(settings)
 app.command()(doctor)
 app.command()(ledger)
 app.command()(usage)
+app.add_typer(alerts, name="alerts")
 app.command()(bench)
 app.add_typer(callback, name="callback")
 app.add_typer(queue, name="queue")

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 
-from app.services.checks.dify_rules import judge_app
+from app.services.checks.dify_rules import judge_app, judge_refusal
 from app.services.checks.ecloud_rules import GatewayFacts, judge_gateway
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
@@ -85,9 +85,12 @@ async def look_at_app(app: AskedApp) -> Look:
     Let an app say what it is, and judge that.
 
     Raises:
-        DifyError: it could not be asked, or does not take the key.
+        DifyError: it could not be asked.
     """
-    health = await app.client.ping()
+    try:
+        health = await app.client.ping()
+    except DifyRejected as error:
+        return judge_refusal(error.peer_code)
     with suppress(DifyRejected):
         # Some proxies let only questions through.
         await app.client.parameters()

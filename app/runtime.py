@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 from redis.asyncio import Redis
 
+from app.channels import make_channels
 from app.models.flow import Trigger
 from app.opening import (
     DATABASE,
@@ -36,6 +37,7 @@ from app.opening import (
 )
 from app.peers import inspect_apps, inspect_gateway, make_apps, make_ecloud
 from app.services.accounts import Accounts
+from app.services.alerts.channel import Channel
 from app.services.checks.inspection import Inspection
 from app.services.contacts import Contacts
 from app.services.conversations import Journal
@@ -120,6 +122,10 @@ class Runtime:
     #: None: the settings name none yet; answers wait.
     ecloud: EcloudClient | None
     gateway_inspection: Inspection
+    #: Whom the operator is told through; empty: nobody is told.
+    channels: Sequence[Channel]
+    #: Of this process, for leases and notices.
+    host: str
 
     @property
     def is_embedded(self) -> bool:
@@ -180,7 +186,8 @@ def _assemble(
     clock = SystemClock()
     zone = ZoneInfo(settings.conversations.timezone)
     apps = make_apps(settings.dify, http, clock, zone)
-    holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}".replace(":", "-")
+    host = socket.gethostname()
+    holder = f"{host}-{os.getpid()}-{secrets.token_hex(3)}".replace(":", "-")
     processing = settings.message_processing
     queue = RedisQueue(
         redis,
@@ -249,6 +256,8 @@ def _assemble(
         app_inspection=inspect_apps(apps),
         ecloud=ecloud,
         gateway_inspection=inspect_gateway(settings.ecloud, ecloud),
+        channels=make_channels(settings.alerts, http, clock),
+        host=host,
     )
 
 

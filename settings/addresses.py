@@ -77,6 +77,10 @@ REDISS_PARAMETERS = {
 SENTINEL_PARAMETERS = {"sentinel_password": _TEXT, "sentinel_username": _TEXT}
 
 
+#: A shorter part of a robot's address is a word of it, no key.
+KEY_LENGTH = 16
+
+
 def check_http_url(url: str) -> str:
     """
     The address of an HTTP service, without a slash at its end; empty stays empty.
@@ -95,6 +99,30 @@ def check_http_url(url: str) -> str:
         raise ValueError("地址里不能有 ?、# 或空白")
     _check_host(parts)
     return url.rstrip("/")
+
+
+def check_webhook_url(url: str) -> None:
+    """The address of a robot: it may have a key in its path or behind its ``?``."""
+    if not url:
+        return
+    if re.search(r"[^\x21-\x7e]", url):
+        raise ValueError("地址里不能有空白、中文或控制字符")
+    parts = _split(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("缺少 http:// 或 https:// 开头,或缺少主机名")
+    if parts.username is not None:
+        raise ValueError("地址里不能带用户名和密码")
+    if parts.fragment:
+        raise ValueError("地址里不能有 #")
+    _check_host(parts)
+
+
+def keys_of(url: str) -> set[str]:
+    """What in a robot's address must not be seen: the whole, and every part that may be a key."""
+    parts = urlsplit(url)
+    values = [value for _, value in parse_qsl(parts.query)]
+    long = {one for one in (*parts.path.split("/"), *values) if len(one) >= KEY_LENGTH}
+    return {url, *long} - {""}
 
 
 def check_database_url(url: str) -> None:

@@ -18,6 +18,7 @@ from settings.addresses import (
     check_database_url,
     check_http_url,
     check_redis_url,
+    check_webhook_url,
 )
 
 ONE_HOUR = 3600
@@ -118,6 +119,28 @@ def _check_redis_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _check_webhook_url(secret: SecretStr) -> SecretStr:
+    check_webhook_url(secret.get_secret_value())
+    return secret
+
+
+def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(is_mail_address(one) for one in addresses):
+        raise ValueError("列表里有不是邮箱地址的")
+    return addresses
+
+
+def _check_address(address: str) -> str:
+    if address and not is_mail_address(address):
+        raise ValueError("不是邮箱地址")
+    return address
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether a letter's head may have it: no name beside it, nothing that ends a line."""
+    return re.fullmatch(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)*", text, re.ASCII) is not None
+
+
 def _check_pattern(pattern: str) -> str:
     options = re2.Options()
     options.log_errors = False
@@ -167,6 +190,9 @@ TimeLimit = Annotated[
 Lease = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=ONE_HOUR, allow_inf_nan=False)]
 """In seconds. Renewed at a third, which takes time; for so long a dead process holds things up."""
 
+Span = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=ONE_HOUR, allow_inf_nan=False)]
+"""How long something must last to count, in seconds."""
+
 Age = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=ONE_YEAR, allow_inf_nan=False)]
 """Until something is made anew, in seconds."""
 
@@ -203,6 +229,26 @@ CallbackTokens = Annotated[
     SecretStr,
     AfterValidator(_check_tokens),
     Allowed("一个或两个令牌(逗号分隔),每个至少 16 个字符,只含字母、数字和 - _ . ~"),
+]
+WebhookUrl = Annotated[
+    SecretStr,
+    AfterValidator(_check_webhook_url),
+    Allowed("以 http:// 或 https:// 开头的完整地址,可带 ? 后面的参数"),
+]
+"""The address of a robot; it has the robot's key in it, so it is a secret."""
+MailAddress = Annotated[
+    str, AfterValidator(_check_address), Allowed("一个邮箱地址,例如 bot@example.com")
+]
+MailAddresses = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parse_list),
+    AfterValidator(_check_addresses),
+    Allowed('由邮箱地址组成的 JSON 数组,例如 ["ops@example.com"]'),
+]
+HostName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9._:-]{0,253}$"),
+    Allowed("主机名或 IP 地址,不带端口"),
 ]
 DatabaseUrl = Annotated[
     SecretStr,

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import override
 
 from settings.addresses import passwords_of
+from settings.alerts import AlertsSettings
 from settings.kinds import Allowed, DatabaseUrl, EmptyCounts, RedisUrl
 from settings.sections import (
     ConsoleSettings,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     conversations: ConversationsSettings = Field(default_factory=ConversationsSettings)
     reply: ReplySettings = Field(default_factory=ReplySettings)
     groups: GroupsSettings = Field(default_factory=GroupsSettings)
+    alerts: AlertsSettings = Field(default_factory=AlertsSettings)
     console: ConsoleSettings = Field(default_factory=ConsoleSettings)
     playground: PlaygroundSettings = Field(default_factory=PlaygroundSettings)
 
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
             *self.ecloud.callback_tokens,
             *(account.authorization.get_secret_value() for account in self.ecloud.accounts),
             *(app.api_key.get_secret_value() for app in self.dify.apps),
+            *self.alerts.secrets(),
         }
         for url in (self.database_url, self.redis_url):
             found |= passwords_of(url.get_secret_value())

@@ -94,17 +94,16 @@ def _settings_lines(loaded: "LoadedSettings") -> list[Checked]:
 
 def _folder_line(settings: "Settings") -> Checked:
     import os  # noqa: PLC0415 - late
-    import shutil  # noqa: PLC0415 - late
 
     from app.runtime import data_folder  # noqa: PLC0415 - late
+    from app.utils.disk import free_bytes, nearest_folder  # noqa: PLC0415 - late
 
     folder = data_folder(settings).absolute()
-    # One that is not there yet is made in the nearest folder that is.
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = nearest_folder(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         text = f"{folder} 不可写。请检查权限:数据库不可用时消息要写在这里"
         return Checked(FOLDER, Outcome.FAILED, text)
-    free = shutil.disk_usage(there).free
+    free = free_bytes(folder)
     outcome = Outcome.OK if free >= SPARE_BYTES else Outcome.WARNING
     spilled = len(list((folder / "spill").glob("*.spill")))
     waiting = f",其中 {spilled} 个溢出文件等待补进数据库" if spilled else ""

@@ -20,6 +20,9 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │       ├── EcloudRefused         code 1001 with another sentence                       a few times
     │       ├── EcloudUnauthorized    HTTP 401/403: the Authorization value                 wait for the operator
     │       └── EcloudProtocolError   an answer of no known shape (never after a send: then undecided)
+    │   └── AlertError
+    │       ├── AlertUndelivered      the receiver of alerts is away, or too slow             try again
+    │       └── AlertRefused          it answered no: key, signature, address or limit      try again later
     ├── InputLacking                  the app wants a variable that nobody gives it         give up
     ├── QueueError
     │   ├── QueueUnavailable          Redis is away                                         wait
@@ -186,6 +189,24 @@ class EcloudProtocolError(EcloudError):
     """What came back is not the gateway's envelope."""
 
     code = "ecloud_protocol_error"
+
+
+class AlertError(PeerError):
+    """A channel did not take what the operator is to be told. Never names the channel's address."""
+
+    code = "alert_error"
+
+
+class AlertUndelivered(AlertError):
+    """The receiver could not be reached, or gave no answer that means anything."""
+
+    code = "alert_undelivered"
+
+
+class AlertRefused(AlertError):
+    """The receiver says no: the key, the signature, a keyword, an address, or too many at once."""
+
+    code = "alert_refused"
 
 
 class InputLacking(ServiceError):

@@ -80,6 +80,12 @@ class Metrics:
         self.parked = self._gauge(
             "bridge_parked_users", "Users who wait until a peer is well or has a place"
         )
+        self.alerts = Counter(
+            "bridge_alerts_total",
+            "Notices to the operator by channel and what became of them",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )
         self.scrape_failures = Counter(
             "bridge_figures_unavailable_total",
             "Looks at the gauges while a store was away",
@@ -95,6 +101,10 @@ class Metrics:
         for part, tokens in parts.items():
             if tokens:
                 self.dify_tokens.labels(app=app, part=part).inc(tokens)
+
+    def count_notices(self, channel: str, outcome: str, notices: int = 1) -> None:
+        """What became of a try to tell the operator something."""
+        self.alerts.labels(channel=channel, outcome=outcome).inc(notices)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)

@@ -101,6 +101,11 @@ class Background:
         self._run(self._writing, "apps", _inspect(runtime.app_inspection, stop))
         self._run(self._writing, "gateway", _inspect(runtime.gateway_inspection, stop))
         self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
+        if runtime.channels:
+            # Whatever the role: any process may be the only one, or the only one left.
+            from app.workers.alert_desks import keep_alerts  # noqa: PLC0415 - who has no channels needs none of it
+
+            self._run(self._writing, "alerts", keep_alerts(runtime, stop))
         if role.includes(Role.WORKER):
             self._start_work()
         if role.includes(Role.SENDER):

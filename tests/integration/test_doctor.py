@@ -122,7 +122,7 @@ async def test_a_dify_that_cannot_be_asked_as_it_is_set_up_fails(
     kind, lacking, wrong = lines(result, "✗")
     assert kind.startswith("Dify default:dify.kind 是 workflow")
     assert lacking.startswith("Dify lacking:应用要求变量 city")
-    assert wrong.startswith("Dify wrong:连不上(")
+    assert wrong.startswith("Dify wrong:Dify 不接受这个应用的密钥")
     assert "app-unknown-key" not in result.output
 
 

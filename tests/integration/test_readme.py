@@ -242,6 +242,10 @@ def test_settings_without_effect_are_called_so() -> None:
     """A name nobody reads must not look like a switch."""
     sources = python_sources()
     read_by_name = {"callback_token": "callback_tokens", "base_url": "base_url"}
+    # By the kind of robot, all in one.
+    robots = ["wecom_url", "dingtalk_url", "dingtalk_secret", "feishu_url", "feishu_secret"]
+    robots += ["webhook_url", "webhook_secret", "channels"]
+    read_by_name |= dict.fromkeys(robots, "every_channel")
     unused = {
         leaf.name
         for leaf in leaves().values()

@@ -214,7 +214,7 @@ def test_changed_settings_alone_can_be_asked_for(run: Run) -> None:
 def test_table_is_written_between_the_markers(run: Run, tmp_path: Path) -> None:
     """What stands around them is kept; a second time changes nothing."""
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{TABLE_BEGIN}\nold\n{TABLE_END}\nafter\n", "utf-8")
+    page.write_text(f"before\n{TABLE_BEGIN}\nof last year\n{TABLE_END}\nafter\n", "utf-8")
 
     assert run("settings", "--into", str(page)).exit_code == 0
     once = page.read_text("utf-8")
@@ -224,7 +224,7 @@ def test_table_is_written_between_the_markers(run: Run, tmp_path: Path) -> None:
     assert once.startswith("before\n")
     assert once.endswith("\nafter\n")
     assert settings_table() in once
-    assert "old" not in once
+    assert "of last year" not in once
 
 
 def test_table_is_not_written_into_a_file_without_markers(run: Run, tmp_path: Path) -> None:

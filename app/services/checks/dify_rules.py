@@ -30,6 +30,15 @@ def judge_app(app: AskedApp, app_name: str) -> Look:
     return Look(findings=findings, identity=identity, facts=identity)
 
 
+def judge_refusal(peer_code: str) -> Look:
+    """What is wrong with an app that does not even say what it is."""
+    text = (
+        f"Dify 不接受这个应用的密钥或地址({peer_code[:64] or '没有错误码'}):提问都会成为死信。"
+        "请检查 dify.api_key、dify.base_url(更多的应用在 dify.apps),改好后重启。"
+    )
+    return Look(findings=(broken("dify_refused", text),))
+
+
 def _kind(app: AskedApp) -> Finding | None:
     traits = app.client.traits
     wanted = endpoint_of_mode(traits.mode)

@@ -44,11 +44,17 @@ class Inspection:
         self._soon = soon
         self._looks: dict[str, Look] = dict.fromkeys(parts, Look())
         self._away: set[str] = set()
+        self._known: set[str] = set()
 
     @property
     def looks(self) -> Mapping[str, Look]:
         """What was found last, by the server's name."""
         return self._looks
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether each of them could be looked at once."""
+        return self._known == self._parts.keys()
 
     def last(self, name: str) -> Look:
         """What was found last; nothing for a server that nobody has looked at yet."""
@@ -85,6 +91,7 @@ class Inspection:
 
     def _keep(self, name: str, look: Look) -> None:
         old, self._looks[name] = self._looks[name], look
+        self._known.add(name)
         if look.identity != old.identity:
             logger.info("check.server", server=name, **look.identity)
         known = {one.code for one in old.findings}

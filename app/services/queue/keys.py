@@ -133,6 +133,10 @@ class Keys:
         """STRING token of the process that does one periodic task."""
         return f"{self.namespace}ecloud:task:{name}"
 
+    def alerts(self, name: str) -> str:
+        """STRING JSON of what the operator was told: of everything, or of one host."""
+        return f"{self.namespace}ecloud:alerts:{name}"
+
     def shared(self) -> tuple[str, ...]:
         """The first KEYS of every script, in the order of ``scripts/common.lua``."""
         return (

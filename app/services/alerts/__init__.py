@@ -1,0 +1,1 @@
+"""Tells the operator, outside the customers' groups, what is wrong and when it is well again."""
