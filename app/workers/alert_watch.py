@@ -105,16 +105,20 @@ class SharedWatch:
         return Seen(conditions=conditions, known=frozenset(known), tallies=tallies)
 
     def _of_servers(self) -> list[Condition]:
-        nearly = _only(self.inspection.last(self.redis), NEARLY_BROKEN)
-        found = [
-            *finding_conditions("数据库", self.inspection.last(self.database)),
-            # One that refuses writes cannot keep what was told of it: every process tells by itself.
-            *finding_conditions("Redis", nearly),
-        ]
+        # A Redis that refuses writes cannot keep what was told of it: every process tells by itself.
+        stores = {
+            self.database: ("数据库", self.inspection.last(self.database)),
+            self.redis: ("Redis", _only(self.inspection.last(self.redis), NEARLY_BROKEN)),
+        }
+        found: list[Condition] = []
+        for name, (title, look) in stores.items():
+            found += finding_conditions(name, look, topic=Topic.SERVERS, title=title)
         for name, look in self.app_inspection.looks.items():
-            found += finding_conditions(f"Dify 应用 {name}", look, topic=Topic.APPS)
-        for look in self.gateway_inspection.looks.values():
-            found += finding_conditions("E云管家", look, topic=Topic.GATEWAY)
+            app = f"Dify 应用 {name}"
+            found += finding_conditions(f"dify:{name}", look, topic=Topic.APPS, title=app)
+        for name, look in self.gateway_inspection.looks.items():
+            login = f"ecloud:{name}"
+            found += finding_conditions(login, look, topic=Topic.GATEWAY, title="E云管家")
         return found
 
     async def _ask_database(self) -> tuple[str, Figures | None, list[CauseCount] | None]:

@@ -181,14 +181,20 @@ def database_condition(reason: str) -> Condition:
     )
 
 
-def finding_conditions(server: str, look: Look, *, topic: Topic = Topic.SERVERS) -> list[Condition]:
-    """What the inspection of a server found broken, or soon to be; in its own words."""
+def finding_conditions(server: str, look: Look, *, topic: Topic, title: str) -> list[Condition]:
+    """
+    What the inspection of a server found broken, or soon to be; in its own words.
+
+    Args:
+        server: its stable name, for the key.
+        title: how an operator calls it.
+    """
     return [
         Condition(
             topic=topic,
             key=f"check:{server}:{one.code}",
             code=one.code,
-            title=f"{server} 检查不合格",
+            title=f"{title} 不正常",
             text=one.text,
             advice="照上面说的改;改好后的下一次检查就恢复。",
         )
