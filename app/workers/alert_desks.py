@@ -19,8 +19,8 @@ from app.workers.alert_post import AlertPost
 from app.workers.alert_shelf import OwnShelf, SharedShelf, Shelf
 from app.workers.alert_watch import HostWatch, OwnWatch, SharedWatch, Watch
 
-#: Longer than a look takes with all its patience.
-LEASE_SECONDS: Final = 20.0
+#: Longer than a look with all its patience and the pause before the next one.
+LEASE_SECONDS: Final = 30.0
 SHARED: Final = "shared"
 
 

@@ -14,7 +14,7 @@ from app.workers.alert_post import AlertPost
 from app.workers.alert_shelf import Shelf
 from app.workers.alert_watch import Watch
 
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 10.0
 
 
 class AlertDesk:

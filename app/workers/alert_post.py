@@ -18,7 +18,7 @@ from app.utils.loops import cancelled
 #: So long a look waits for deliveries; who takes longer is heard of at the next one.
 QUICK_SECONDS: Final = 1.0
 #: Before the first try again and at most before any, in seconds.
-FIRST_PAUSE: Final = 5.0
+FIRST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 600.0
 #: Most notices in one message.
 AT_ONCE: Final = 8

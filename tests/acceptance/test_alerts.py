@@ -41,7 +41,7 @@ SECRETS = (
     WEBHOOK_SECRET,
     "mail-password",
 )
-#: The bridge as it is, but that it looks more often than every five seconds.
+#: The bridge as it is, but that it looks more often than every ten seconds.
 PROGRAM = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
