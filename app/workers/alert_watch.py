@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -46,13 +46,14 @@ class Seen:
     conditions: Sequence[Condition]
     #: What could be read.
     known: frozenset[Topic]
-    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    #: None: nothing was ever counted.
+    tallies: Mapping[str, Tally] | None = None
 
 
 class Watch(Protocol):
     """One kind of look."""
 
-    async def look(self, tallies: Mapping[str, Tally], now: float) -> Seen:
+    async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:
         """
         Look; *tallies* are those of the last look.
 
@@ -79,7 +80,7 @@ class SharedWatch:
     #: Seconds; 0: whatever waits.
     longest_wait: float
 
-    async def look(self, tallies: Mapping[str, Tally], now: float) -> Seen:
+    async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:
         """See ``Watch``."""
         open_ones = await self.breakers.states()
         conditions = account_conditions(self.accounts.standing(), open_ones)
@@ -100,7 +101,12 @@ class SharedWatch:
             conditions += waiting_conditions(figures, now=now, longest=self.longest_wait)
         if counts is not None:
             known.add(Topic.DEAD_LETTERS)
-            tallies = counted(tallies, {one.cause: one.count for one in counts}, now)
+            tallies = counted(
+                tallies,
+                {one.cause: one.count for one in counts},
+                now,
+                last={one.cause: one.last.timestamp() for one in counts},
+            )
             conditions += letter_conditions(tallies, counts, now)
         return Seen(conditions=conditions, known=frozenset(known), tallies=tallies)
 
@@ -158,7 +164,7 @@ class HostWatch:
     #: MiB.
     least_free: int
 
-    async def look(self, tallies: Mapping[str, Tally], now: float) -> Seen:  # noqa: ARG002 - as all
+    async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:  # noqa: ARG002 - as all
         """See ``Watch``."""
         folder = self.folder.absolute()
         try:
@@ -180,7 +186,7 @@ class OwnWatch:
     redis_look: Callable[[], Look]
     inbox: Inbox
 
-    async def look(self, tallies: Mapping[str, Tally], now: float) -> Seen:  # noqa: ARG002 - as all
+    async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:  # noqa: ARG002 - as all
         """See ``Watch``; never raises."""
         conditions = []
         reason = await self._redis_reason()

@@ -164,7 +164,7 @@ async def _much(_: web.Request) -> web.Response:
 
 
 async def _redirect(request: web.Request) -> web.Response:
-    return web.Response(status=302, headers={"Location": str(request.url)})
+    return web.Response(status=307, headers={"Location": str(request.url)})
 
 
 async def _broken(_: web.Request) -> web.Response:

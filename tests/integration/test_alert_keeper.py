@@ -21,6 +21,7 @@ from app.services.queue.leases import Leases
 from app.services.queue.notebook import Notebook
 from app.utils.clock import SystemClock
 from app.utils.http_client import make_http_client
+from app.utils.loops import cancelled
 from app.workers.alert_keeper import AlertDesk
 from app.workers.alert_post import FIRST_PAUSE, AlertPost
 from app.workers.alert_shelf import OwnShelf, SharedShelf, Shelf
@@ -46,7 +47,7 @@ class World:
     conditions: list[Condition] = field(default_factory=list)
     now: float = 1_769_817_600.0
 
-    async def look(self, tallies: Mapping[str, Tally], now: float) -> Seen:  # noqa: ARG002 - as all
+    async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:  # noqa: ARG002 - as all
         """As ``Watch``."""
         return Seen(conditions=list(self.conditions), known=frozenset(Topic), tallies=tallies)
 
@@ -142,16 +143,19 @@ async def test_what_a_process_decided_and_did_not_live_to_tell_is_told_by_the_ne
     world: World, channels: tuple[Channel, ...], redis_engine: RedisEngine, robots: Robots
 ) -> None:
     """Though nothing is wrong any more when that one begins."""
-    release = asyncio.Event()
+    reached, release = asyncio.Event(), asyncio.Event()
 
     async def hang(_: web.Request) -> web.Response:
+        reached.set()
         await release.wait()
         return web.Response(status=500)
 
     robots.answers = dict.fromkeys(("wecom", "dingtalk", "feishu", "webhook"), hang)
     one, two = (process(world, channels, redis_engine, name) for name in ("one", "two"))
     world.conditions = [OFFLINE]
-    await one.desk.look()
+    looking = asyncio.create_task(one.desk.look())
+    await reached.wait()
+    await cancelled([looking])
     await one.die()
     robots.answers = {}
     release.set()

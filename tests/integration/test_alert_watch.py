@@ -55,7 +55,7 @@ async def test_a_bridge_that_is_well_has_nothing_to_tell_and_knows_it(inside: St
         async with asyncio.timeout(20):
             while not bridge.runtime.gateway_inspection.knows_all:
                 await asyncio.sleep(0.05)
-        seen = [await one.look({}, bridge.runtime.clock.time()) for one in watches(bridge)]
+        seen = [await one.look(None, bridge.runtime.clock.time()) for one in watches(bridge)]
 
     assert [one.conditions for one in seen] == [[], [], []]
     assert frozenset[Topic]().union(*(one.known for one in seen)) == frozenset(Topic)
@@ -75,9 +75,9 @@ async def test_everything_that_is_wrong_is_seen_by_its_key(inside: StartInside) 
             )
         shared, host, _ = watches(bridge)
         now = runtime.clock.time()
-        seen = await shared.look({}, now)
+        seen = await shared.look(None, now)
         later = await shared.look(seen.tallies, now + 3601)
-        disk = await HostWatch(host=host.host, folder=host.folder, least_free=10**8).look({}, now)
+        disk = await HostWatch(host=host.host, folder=host.folder, least_free=10**8).look(None, now)
 
     key = "dead_letters:dify_rejected"
     assert {f"account:{bot}", "breaker:dify:default", key} <= keys(seen)
@@ -96,7 +96,7 @@ async def test_while_the_database_is_away_that_is_told_and_nothing_else_is_guess
         await bridge.hear("一 [[fail=400:app_unavailable]]")
         await bridge.until_rows("SELECT 1 FROM messages WHERE state = 'dead'")
         shared, *_ = watches(bridge)
-        before = await shared.look({}, NOW)
+        before = await shared.look(None, NOW)
 
         async def away() -> None:
             raise StoreUnavailable("database: mysql://user:password@host is away")
@@ -122,12 +122,12 @@ async def test_a_process_tells_by_itself_that_it_has_no_redis_or_takes_no_callba
             raise QueueUnavailable("Redis: redis://:password@host is away")
 
         monkeypatch.setattr(own.queue, "ping", away)
-        without = await own.look({}, NOW)
+        without = await own.look(None, NOW)
         monkeypatch.undo()
         full = Look(findings=(broken("redis_refuses_writes", "Redis 拒绝写入(OOM)"),))
         refused = await OwnWatch(
             queue=bridge.runtime.queue, redis_look=lambda: full, inbox=own.inbox
-        ).look({}, NOW)
+        ).look(None, NOW)
 
     assert keys(without) == {"redis"}
     assert "password" not in without.conditions[0].text
@@ -141,7 +141,7 @@ async def test_a_disk_that_does_not_tell_is_not_known(inside: StartInside) -> No
     async with inside() as bridge:
         _, host, _ = watches(bridge)
         odd = HostWatch(host=host.host, folder=Path("/dev/null/x"), least_free=1)
-        seen = await odd.look({}, NOW)
+        seen = await odd.look(None, NOW)
 
     assert (seen.conditions, seen.known) in (((), frozenset()), ([], frozenset({Topic.DISK})))
 
@@ -160,7 +160,7 @@ async def test_a_redis_that_is_nearly_full_is_told_through_it(
             client.config_set("maxmemory", str(round(used * 1.05)))
             try:
                 await bridge.runtime.inspection.look()
-                seen = await watches(bridge)[0].look({}, NOW)
+                seen = await watches(bridge)[0].look(None, NOW)
             finally:
                 client.config_set("maxmemory", "0")
 

@@ -43,7 +43,8 @@ def is_open(peer: str, code: str) -> OpenBreaker:
         (AccountState.OFFLINE, None, "account_offline", "微信号离线"),
         (AccountState.OFFLINE, "ecloud_unavailable", "account_offline", "微信号离线"),
         (AccountState.FAILING, "account_offline", "account_offline", "微信号离线"),
-        (AccountState.FAILING, None, "ecloud_throttled", "微信号被限速"),
+        (AccountState.FAILING, None, "account_failing", "微信号被限速"),
+        (AccountState.FAILING, "ecloud_throttled", "ecloud_throttled", "微信号被限速"),
         (AccountState.FAILING, "ecloud_unauthorized", "ecloud_unauthorized", "Authorization"),
         (AccountState.FAILING, "ecloud_unavailable", "ecloud_unavailable", "连不上"),
         (AccountState.FAILING, "ecloud_undecided", "ecloud_undecided", "没有应答"),
@@ -135,13 +136,13 @@ def test_a_disk_is_told_when_less_is_free_than_must_be(
 
 def test_dead_letters_are_told_by_cause_while_they_become_more() -> None:
     """Those of last week are no news."""
-    old = counted({}, {"dify_rejected": 2, "crashed": 1}, 0)
+    old = counted({}, {"dify_rejected": 2, "crashed": 1}, 0, last={})
     now = 7 * 86_400.0
     counts = [
         CauseCount(cause="dify_rejected", count=5, first=SINCE, last=SINCE),
         CauseCount(cause="crashed", count=1, first=SINCE, last=SINCE),
     ]
-    tallies = counted(old, {one.cause: one.count for one in counts}, now)
+    tallies = counted(old, {one.cause: one.count for one in counts}, now, last={})
     [found] = letter_conditions(tallies, counts, now)
 
     assert (found.key, found.amount, found.since) == ("dead_letters:dify_rejected", 5, now)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services.alerts.conditions import Condition, Topic
-from app.services.alerts.growth import REST_SECONDS, counted
+from app.services.alerts.growth import REST_SECONDS, Tally, counted
 from app.services.alerts.ledger import (
     GIVE_UP_SECONDS,
     MAX_WAITING,
@@ -231,7 +231,7 @@ def test_the_page_keeps_everything() -> None:
     telling.look(30, wrong())
     whole = replace(
         failed(queued(telling.ledger, telling.told, ("mail",)), "mail", due=5),
-        tallies=counted({}, {"dify_rejected": 2}, 7),
+        tallies=counted({}, {"dify_rejected": 2}, 7, last={}),
     )
 
     assert from_json(to_json(whole)) == whole
@@ -242,19 +242,37 @@ def test_the_page_keeps_everything() -> None:
 
 def test_a_number_grows_until_it_rested_for_an_hour() -> None:
     """Then it may grow anew; the same number, or a smaller one, is no growth."""
-    first = counted({}, {"a": 3}, 0)["a"]
+    first = after(None, 3, 0)
     assert first.is_growing(REST_SECONDS - 1)
     assert not first.is_growing(REST_SECONDS)
-    more = counted({"a": first}, {"a": 4}, 100)["a"]
+    more = after(first, 4, 100)
     assert (more.since, more.grew_at, more.is_growing(REST_SECONDS + 99)) == (0, 100, True)
-    less = counted({"a": more}, {"a": 1}, 200)["a"]
+    less = after(more, 1, 200)
     assert (less.count, less.grew_at) == (1, 100)
-    anew = counted({"a": less}, {"a": 2}, 2 * REST_SECONDS)["a"]
+    anew = after(less, 2, 2 * REST_SECONDS)
 
     assert (anew.since, anew.grew_at) == (2 * REST_SECONDS, 2 * REST_SECONDS)
 
 
+def after(known: Tally | None, count: int, now: float) -> Tally:
+    """The tally of one number after a look."""
+    return counted({"a": known} if known else {}, {"a": count}, now, last={"a": 0})["a"]
+
+
 def test_a_number_that_is_gone_is_forgotten() -> None:
     """All were replayed: the next one is the first again."""
-    assert counted(counted({}, {"a": 3}, 0), {"a": 0}, 10) == {}
-    assert counted(counted({}, {"a": 3}, 0), {}, 10) == {}
+    known = {"a": after(None, 3, 0)}
+    assert counted(known, {"a": 0}, 10, last={}) == {}
+    assert counted(known, {}, 10, last={}) == {}
+
+
+def test_what_was_there_before_anybody_looked_is_growth_only_if_it_is_new() -> None:
+    """A restart on the embedded default tells nothing of last week's letters."""
+    now, counts = 10 * REST_SECONDS, {"old": 5, "new": 1}
+    tallies = counted(None, counts, now, last={"old": 0.0, "new": now - 60})
+
+    assert {name: one.is_growing(now) for name, one in tallies.items()} == {
+        "old": False,
+        "new": True,
+    }
+    assert after(tallies["old"], 6, now).is_growing(now)

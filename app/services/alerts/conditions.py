@@ -82,6 +82,16 @@ _FAILING: Final[Mapping[str, tuple[str, str]]] = {
         "请检查网关是否很慢;只是慢就加大 ecloud.timeout。恢复后自动继续。",
     ),
 }
+#: An account that fails and has no breaker: sends that are refused as too many open none.
+FAILING: Final = "account_failing"
+_UNCLEAR: Final = (
+    "微信号被限速或发送失败",
+    (
+        "多半是发得太快,这个号暂停发送,稍后自动再试;原因看日志里 account.paused 的 code。"
+        "是 ecloud_throttled 就调小 ecloud.sends_per_minute、加大 ecloud.send_gap,"
+        "一直不好就到手机上看这个号有没有被微信提醒或限制。"
+    ),
+)
 _FAILS: Final = ("微信号发送失败", "请看日志里的 account.paused 和 E云管家;恢复后自动继续。")
 
 
@@ -91,7 +101,7 @@ def account_conditions(
     """Accounts that cannot send; what their breakers say tells the reason."""
     codes = {one.peer: one.code for one in breakers}
     return [
-        _account(one, codes.get(account_peer(one.wc_id), EcloudThrottled.code))
+        _account(one, codes.get(account_peer(one.wc_id), FAILING))
         for one in standings
         if one.is_down
     ]
@@ -104,6 +114,8 @@ def _account(standing: Standing, code: str) -> Condition:
             "请在 E云管家重新登录这个微信号,登录后自动继续发送。"
             "等了超过 ecloud.offline_max_wait 的回答不再发送。"
         )
+    elif code == FAILING:
+        title, advice = _UNCLEAR
     else:
         title, advice = _FAILING.get(code, _FAILS)
     return Condition(

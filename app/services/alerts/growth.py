@@ -22,8 +22,27 @@ class Tally:
         return now - self.grew_at < REST_SECONDS
 
 
-def counted(known: Mapping[str, Tally], counts: Mapping[str, int], now: float) -> dict[str, Tally]:
-    """The tallies after a look; a number that is gone is forgotten."""
+def counted(
+    known: Mapping[str, Tally] | None,
+    counts: Mapping[str, int],
+    now: float,
+    *,
+    last: Mapping[str, float],
+) -> dict[str, Tally]:
+    """
+    The tallies after a look; a number that is gone is forgotten.
+
+    Args:
+        known: those of the last look; None: nobody ever looked, or what was seen is lost.
+        last: by name, when the newest of what is counted came in. Only a first look needs it: what
+            is old then is no growth.
+    """
+    if known is None:
+        return {
+            name: Tally(count=count, since=last.get(name, now), grew_at=last.get(name, now))
+            for name, count in counts.items()
+            if count
+        }
     return {name: _after(known.get(name), count, now) for name, count in counts.items() if count}
 
 

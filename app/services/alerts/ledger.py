@@ -9,6 +9,7 @@ changes nothing of its causes.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -93,23 +94,27 @@ class Ledger:
     """Everything that has to be remembered, by all processes together."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    #: None: nothing was ever counted.
+    tallies: Mapping[str, Tally] | None = None
     waiting: tuple[Waiting, ...] = ()
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
 
 
-_WRITTEN: Final = TypeAdapter(Ledger)
+@cache
+def _written() -> TypeAdapter[Ledger]:
+    """Made when it is needed: most processes tell nobody anything."""
+    return TypeAdapter(Ledger)
 
 
 def to_json(ledger: Ledger) -> bytes:
     """The ledger as it is kept."""
-    return _WRITTEN.dump_json(ledger)
+    return _written().dump_json(ledger)
 
 
 def from_json(text: bytes) -> Ledger | None:
     """The ledger as it was kept; None: that is none of ours."""
     try:
-        return _WRITTEN.validate_json(text)
+        return _written().validate_json(text)
     except ValidationError:
         return None
 
