@@ -247,7 +247,7 @@ MailAddresses = Annotated[
 ]
 HostName = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9._:-]{0,253}$"),
+    Field(pattern=r"^([A-Za-z0-9._-]{0,253}|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$"),
     Allowed("主机名或 IP 地址,不带端口"),
 ]
 DatabaseUrl = Annotated[

@@ -9,7 +9,7 @@ from loguru import logger
 
 from app.services.alerts.channel import Channel, try_to_send
 from app.services.alerts.ledger import Ledger, Notice, delivered, due_for, failed, failures_of
-from app.services.alerts.message import Sender, compose
+from app.services.alerts.message import Sender, compose, fitting
 from app.services.errors import AlertError, AlertRefused
 from app.services.metrics import Metrics
 from app.utils.clock import Clock
@@ -21,7 +21,7 @@ QUICK_SECONDS: Final = 1.0
 FIRST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 600.0
 #: Most notices in one message.
-AT_ONCE: Final = 8
+AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +64,9 @@ class AlertPost:
         ledger = self._note(ledger)
         now = self._clock.time()
         for name, channel in self._channels.items():
-            notices = tuple(due_for(ledger, name, now)[:AT_ONCE])
-            if notices and name not in self._running:
+            waiting = due_for(ledger, name, now)[:AT_ONCE]
+            if waiting and name not in self._running:
+                notices = fitting(waiting, self._sender, channel.max_bytes)
                 work = self._deliver(channel, notices)
                 self._running[name] = asyncio.create_task(work, name=f"alert-{name}")
         if self._running:

@@ -156,19 +156,21 @@ async def test_dead_letters_and_an_open_breaker_are_told_and_end(
 
 
 @ON_EMBEDDED
-async def test_a_key_that_dify_refuses_is_told_before_anybody_asks(
+async def test_a_key_that_dify_refuses_and_a_full_disk_are_told_before_anybody_asks(
     told_bridge: Bridge, robots: Robots
 ) -> None:
-    """And not again after a restart with the same key; with the right one it is well."""
-    right = told_bridge.variables["DIFY_API_KEY"]
-    bridge = await told_bridge.start(DIFY_API_KEY="app-wrong-key-0001")
-    told = await robots.until_notices(1)
+    """Each once; the key itself is not."""
+    bridge = await told_bridge.start(
+        DIFY_API_KEY="app-wrong-key-0001", ALERTS_DISK_FREE="100000000"
+    )
+    told = await robots.until_notices(2)
 
-    assert told == [("firing", "check:dify:default:dify_refused")]
-    assert "dify.api_key" in robots.texts()[0]
-    assert "app-wrong-key-0001" not in robots.texts()[0]
+    keys = {key.split(":")[0]: (event, key) for event, key in told}
+    assert keys["check"] == ("firing", "check:dify:default:dify_refused")
+    assert keys["disk"][1].endswith(str(bridge.stores.folder / "data"))
+    assert "dify.api_key" in "".join(robots.texts())
+    assert "app-wrong-key-0001" not in "".join(robots.texts())
     assert (await bridge.get("/api/v1/health"))[0] == 503
-    assert right not in bridge.log
 
 
 @pytest.mark.redis

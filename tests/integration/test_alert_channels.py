@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -11,10 +12,10 @@ from aiohttp import web
 
 from app.channels import make_channels
 from app.services.alerts.channel import Channel, try_to_send
-from app.services.alerts.conditions import Condition, Topic
+from app.services.alerts.conditions import Condition, Severity, Topic
 from app.services.alerts.ledger import Event, Notice, trial_notice
 from app.services.alerts.mail import Mail, Mailbox, Security
-from app.services.alerts.message import Message, Sender, compose
+from app.services.alerts.message import Message, Sender, compose, fitting
 from app.services.alerts.posting import MAX_ANSWER
 from app.services.errors import AlertRefused, AlertUndelivered
 from app.utils.clock import SystemClock
@@ -319,6 +320,29 @@ async def test_a_server_that_says_no_is_told_without_the_password(
 async def test_a_mail_server_that_is_away_is_tried_later(mailman: Mailman) -> None:
     """Nobody listens."""
     assert isinstance(await try_to_send(mail(mailman, Security.PLAIN), MESSAGE), AlertUndelivered)
+
+
+def test_a_message_takes_as_many_notices_as_fit_and_at_least_one() -> None:
+    """The others are told in the next one, whole."""
+    notices = [notice("很长" * 60)] * 9
+    some = fitting(notices, SENDER, 2048)
+
+    assert 1 < len(some) < 9
+    assert len(compose(some, SENDER).text.encode()) <= 2048
+    assert len(compose(notices[: len(some) + 1], SENDER).text.encode()) > 2048
+    assert len(fitting(notices, SENDER, 10)) == 1
+    assert len(fitting(notices, SENDER, 1_000_000)) == 9
+
+
+def test_what_cannot_wait_says_so() -> None:
+    """While it lasts; its end is as any other's."""
+    found = notice()
+    urgent = replace(found, condition=replace(found.condition, severity=Severity.URGENT))
+    ended = replace(urgent, event=Event.RECOVERED)
+
+    assert compose([urgent], SENDER).title == "【紧急告警】微信号离线"
+    assert compose([ended], SENDER).title == "【告警恢复】微信号离线"
+    assert compose([urgent], SENDER).notices[0]["severity"] == "urgent"
 
 
 def test_several_notices_are_one_message() -> None:

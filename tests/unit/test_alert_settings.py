@@ -40,6 +40,13 @@ def test_flat_robots_come_first_and_further_ones_have_names_of_their_own() -> No
     assert found[2].secret.get_secret_value() == ""
 
 
+@pytest.mark.parametrize("host", ["mail.example.com", "10.0.0.5", "::1", "fe80::1:2"])
+def test_a_mail_server_is_a_name_or_an_address(host: str) -> None:
+    """Of either kind."""
+    mail = {"ALERTS_MAIL_FROM": "a@b.c", "ALERTS_MAIL_TO": '["d@e.f"]'}
+    assert alerts(ALERTS_SMTP_HOST=host, **mail).smtp_host == host
+
+
 def test_what_is_a_key_in_an_address_is_hidden_and_its_words_are_not() -> None:
     """Else ``webhook`` and ``send`` would be blotted out of every log."""
     settings = load_settings(
@@ -89,7 +96,7 @@ def test_what_is_a_key_in_an_address_is_hidden_and_its_words_are_not() -> None:
         ({"ALERTS_MAIL_FROM": "Bot <a@b.c>"}, "alerts.mail_from"),
         ({"ALERTS_SMTP_USER": "bot"}, "alerts.smtp_password"),
         ({"ALERTS_SMTP_PASSWORD": "pw"}, "alerts.smtp_user"),
-        ({"ALERTS_SMTP_HOST": "mail.example.com:25"}, "alerts.mail_from"),
+        ({"ALERTS_SMTP_HOST": "mail.example.com:25"}, "alerts.smtp_host"),
         ({"ALERTS_SMTP_PORT": "0"}, "alerts.smtp_port"),
         ({"ALERTS_SMTP_SECURITY": "ssl"}, "alerts.smtp_security"),
         ({"ALERTS_HOLD": "0"}, "alerts.hold"),

@@ -21,6 +21,11 @@ class Channel(Protocol):
         """What the settings, the logs and the metrics call it; no secret."""
         ...
 
+    @property
+    def max_bytes(self) -> int:
+        """Of the text of one message."""
+        ...
+
     async def send(self, message: Message) -> None:
         """
         Tell it.

@@ -40,6 +40,14 @@ class Topic(StrEnum):
     CALLBACKS = "callbacks"
 
 
+class Severity(StrEnum):
+    """How soon somebody has to look."""
+
+    #: Nothing is answered, or messages may be lost, until somebody does something.
+    URGENT = "urgent"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
     """One thing that is wrong now. Texts are Chinese; ids of accounts may be in them, of people not."""
@@ -57,6 +65,7 @@ class Condition:
     since: float | None = None
     #: How many, where that means something.
     amount: int | None = None
+    severity: Severity = Severity.WARNING
     #: What is told when it is gone.
     ending: str = "已恢复。"
 
@@ -126,6 +135,7 @@ def _account(standing: Standing, code: str) -> Condition:
         text=f"微信号 {standing.wc_id} 不能发送({code}),它的回答都等着。",
         advice=advice,
         since=standing.since.timestamp(),
+        severity=Severity.URGENT if code in (OFFLINE, "ecloud_unauthorized") else Severity.WARNING,
     )
 
 
@@ -190,6 +200,7 @@ def database_condition(reason: str) -> Condition:
         title="数据库不可用",
         text=f"数据库连不上、写不进或太慢({reason})。消息写进本地磁盘的溢出文件。",
         advice="请检查数据库是否在运行、磁盘是否已满;恢复后溢出的消息自动补进。不要删 *.spill 文件。",
+        severity=Severity.URGENT,
     )
 
 
@@ -209,6 +220,7 @@ def finding_conditions(server: str, look: Look, *, topic: Topic, title: str) -> 
             title=f"{title} 不正常",
             text=one.text,
             advice="照上面说的改;改好后的下一次检查就恢复。",
+            severity=Severity.URGENT if one.effect is Effect.BROKEN else Severity.WARNING,
         )
         for one in look.findings
         if is_told(one)
@@ -246,6 +258,7 @@ def redis_condition(reason: str) -> Condition:
         title="Redis 不可用",
         text=f"Redis 连不上或拒绝写入({reason})。消息照收进数据库,但不处理。",
         advice="请检查 Redis 是否在运行、内存和磁盘是否已满;恢复后自动重建队列并继续。",
+        severity=Severity.URGENT,
     )
 
 
@@ -258,4 +271,5 @@ def refusing_condition() -> Condition:
         title="回调收不下来",
         text="数据库和本地磁盘都写不进,要回答的消息回了 503。",
         advice="请立刻检查数据库和数据目录的磁盘:网关不一定会再投递。",
+        severity=Severity.URGENT,
     )

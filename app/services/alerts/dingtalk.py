@@ -35,13 +35,14 @@ class DingtalkRobot:
     def __init__(self, posting: Posting, name: str, url: str, secret: str, clock: Clock) -> None:
         self._posting = posting
         self.name = name
+        self.max_bytes = MAX_BYTES
         self._url = url
         self._secret = secret
         self._clock = clock
 
     async def send(self, message: Message) -> None:
         """See ``Channel``."""
-        text = {"content": cut_bytes(message.text, MAX_BYTES)}
+        text = {"content": cut_bytes(message.text, self.max_bytes)}
         body = orjson.dumps({"msgtype": "text", "text": text})
         answer = await self._posting.post(self._signed_url(), body)
         code = answer.fields.get("errcode")

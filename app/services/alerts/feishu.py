@@ -33,13 +33,14 @@ class FeishuRobot:
     def __init__(self, posting: Posting, name: str, url: str, secret: str, clock: Clock) -> None:
         self._posting = posting
         self.name = name
+        self.max_bytes = MAX_BYTES
         self._url = url
         self._secret = secret
         self._clock = clock
 
     async def send(self, message: Message) -> None:
         """See ``Channel``."""
-        text = {"text": cut_bytes(message.text, MAX_BYTES)}
+        text = {"text": cut_bytes(message.text, self.max_bytes)}
         body = {**self._signed(), "msg_type": "text", "content": text}
         answer = await self._posting.post(self._url, orjson.dumps(body))
         fields = answer.fields

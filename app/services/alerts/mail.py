@@ -13,6 +13,9 @@ from app.services.alerts.channel import SECONDS
 from app.services.alerts.message import Message
 from app.services.errors import AlertRefused, AlertUndelivered
 
+#: All that may be told at once is shorter.
+MAX_BYTES = 1_000_000
+
 
 class Security(StrEnum):
     """How the connection is kept from others' eyes."""
@@ -52,6 +55,7 @@ class Mail:
             seconds: for each step of the conversation.
         """
         self.name = name
+        self.max_bytes = MAX_BYTES
         self._mailbox = mailbox
         self._seconds = seconds
         self._make_context = make_context

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from app.services.alerts.conditions import Severity
 from app.services.alerts.ledger import Event, Notice
 from app.utils.redact import escape_controls
 
@@ -17,6 +18,7 @@ _HEADS: Final = {
     Event.RECOVERED: "【告警恢复】",
     Event.TEST: "【告警测试】",
 }
+URGENT: Final = "【紧急告警】"
 CUT: Final = "…"
 
 
@@ -43,7 +45,7 @@ class Message:
 
 def compose(notices: Sequence[Notice], sender: Sender) -> Message:
     """One message of one or more notices."""
-    titles = [f"{_HEADS[one.event]}{_line(one.condition.title)}" for one in notices]
+    titles = [f"{_head(one)}{_line(one.condition.title)}" for one in notices]
     more = f" 等 {len(titles)} 件" if len(titles) > 1 else ""
     texts = [_text(notice, title, sender) for notice, title in zip(notices, titles, strict=True)]
     return Message(
@@ -53,6 +55,23 @@ def compose(notices: Sequence[Notice], sender: Sender) -> Message:
         bridge=sender.name,
         host=sender.host,
     )
+
+
+def fitting(notices: Sequence[Notice], sender: Sender, max_bytes: int) -> tuple[Notice, ...]:
+    """As many of them, from the first on, as one message of that size can tell; at least one."""
+    count = 1
+    while count < len(notices) and _size(notices[: count + 1], sender) <= max_bytes:
+        count += 1
+    return tuple(notices[:count])
+
+
+def _size(notices: Sequence[Notice], sender: Sender) -> int:
+    return len(compose(notices, sender).text.encode("utf-8", "replace"))
+
+
+def _head(notice: Notice) -> str:
+    is_urgent = notice.condition.severity is Severity.URGENT
+    return URGENT if is_urgent and notice.event is Event.FIRING else _HEADS[notice.event]
 
 
 def _text(notice: Notice, title: str, sender: Sender) -> str:
@@ -84,6 +103,7 @@ def _facts(notice: Notice, sender: Sender) -> dict[str, Any]:
         "event": notice.event.value,
         "key": condition.key,
         "code": condition.code,
+        "severity": condition.severity.value,
         "title": condition.title,
         "text": condition.text,
         "advice": condition.advice,

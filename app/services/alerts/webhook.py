@@ -13,6 +13,8 @@ import orjson
 from app.services.alerts.message import Message
 from app.services.alerts.posting import Posting
 
+#: All that may be told at once is shorter.
+MAX_BYTES = 1_000_000
 SIGNATURE_HEADER = "X-Bridge-Signature"
 
 
@@ -22,6 +24,7 @@ class Webhook:
     def __init__(self, posting: Posting, name: str, url: str, secret: str) -> None:
         self._posting = posting
         self.name = name
+        self.max_bytes = MAX_BYTES
         self._url = url
         self._secret = secret
 
