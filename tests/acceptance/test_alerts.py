@@ -191,7 +191,7 @@ async def test_two_replicas_tell_once_and_the_one_that_is_left_tells_the_end(
     try:
         for one in bridges:
             await one.start()
-        gateway.say(GROUP, MING, "一 [[fail=400:app_unavailable]]")
+        gateway.say(GROUP, MING, "一 [[fail=400:app_unavailable;times=1]] [[text=甲]]")
         await robots.until_notices(1, seconds=60)
         await asyncio.sleep(3)
         once = robots.notices()
@@ -201,7 +201,6 @@ async def test_two_replicas_tell_once_and_the_one_that_is_left_tells_the_end(
         replayed = await cli(left, "failed", "replay", "--all", "--yes")
         assert replayed.returncode == 0, replayed.stderr
         gateway.callback_url = left.callback_url
-        dify.faults.clear()
         ended = await robots.until_notices(2, seconds=90)
         bridge_redis.kill()
         away = await robots.until_notices(3, seconds=60)
