@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from app.console.playground.way import SEGMENT_STATES
+from app.console.verdicts import brief
 from app.console.visit import Visit
 from app.models.roles import OperatorRole
 
@@ -21,7 +23,12 @@ class Entry:
     is_here: bool = False
 
 
-ENTRIES: Final = (Entry(path="/console/", label="概览", icon="overview"),)
+ENTRIES: Final = (
+    Entry(path="/console/", label="概览", icon="overview"),
+    Entry(path="/console/messages/", label="消息", icon="messages"),
+    Entry(path="/console/failures/", label="失败与重放", icon="failures", badge="dead"),
+    Entry(path="/console/queues/", label="队列", icon="queues", badge="waiting"),
+)
 
 ROLE_WORDS: Final = {
     OperatorRole.VIEWER: "只读",
@@ -30,7 +37,16 @@ ROLE_WORDS: Final = {
 }
 
 #: What a page says after something was done, by the key in its address.
-TOLD_WORDS: Final = {"password_changed": "密码已修改,别处的登录已失效。"}
+TOLD_WORDS: Final = {
+    "password_changed": "密码已修改,别处的登录已失效。",
+    "nothing_chosen": "没有选中任何一条。",
+    "nothing_to_replay": "选中的都不能重放。",
+    "queue_empty": "这个人没有等待的消息。",
+    "queue_cleared": "已清空;这些消息在失败与重放里,原因是「队列被清空」。",
+    "not_typed": "输入的 wxid 不对,没有清空。",
+    "lease_freed": "租约已收回,这个人的下一条马上可以领取。",
+    "lease_gone": "那个租约已经不在了,什么也没有改。",
+}
 
 
 def menu_of(visit: Visit) -> list[Entry]:
@@ -71,4 +87,6 @@ def words_of_pages() -> dict[str, Any]:
         "here_of": here_of,
         "role_words": ROLE_WORDS,
         "told_words": TOLD_WORDS,
+        "segment_words": SEGMENT_STATES,
+        "brief": brief,
     }

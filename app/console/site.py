@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from app.console.gate import POST, Anyone, Page, make_route, refusal
-from app.console.pages import events, login, overview, own
+from app.console.pages import events, failures, login, messages, overview, own, queues
 from app.console.parts import Parts
 from app.console.visit import POLICY, Visit, with_headers
 from app.models.roles import OperatorRole
@@ -27,6 +27,17 @@ PAGES: Final = (
     Page(path="/password", handler=login.change_password, role=VIEWER, method=POST),
     Page(path="/events", handler=events.stream_events, role=VIEWER),
     Page(path="/", handler=overview.show_overview, role=VIEWER),
+    Page(path="/messages/", handler=messages.list_messages, role=VIEWER),
+    Page(path="/messages/{id}", handler=messages.show_message, role=VIEWER),
+    Page(path="/failures/", handler=failures.list_failures, role=VIEWER),
+    Page(path="/failures/estimate", handler=failures.estimate, role=OPERATOR, method=POST),
+    Page(path="/failures/replay", handler=failures.start, role=OPERATOR, method=POST),
+    Page(path="/failures/jobs/{job}", handler=failures.show_job, role=VIEWER),
+    Page(path="/failures/jobs/{job}/cancel", handler=failures.cancel, role=OPERATOR, method=POST),
+    Page(path="/queues/", handler=queues.list_queues, role=VIEWER),
+    Page(path="/queues/{user}", handler=queues.show_queue, role=VIEWER),
+    Page(path="/queues/{user}/clear", handler=queues.clear_queue, role=OPERATOR, method=POST),
+    Page(path="/queues/{user}/lease", handler=queues.free_lease, role=OPERATOR, method=POST),
 )
 
 

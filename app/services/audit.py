@@ -1,7 +1,7 @@
 """The audit: who changed what, from what, to what. Rows are only ever added."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import insert, select
@@ -32,6 +32,10 @@ class Deed:
     before: str = ""
     after: str = ""
     address: str = ""
+
+    def about(self, before: str) -> "Deed":
+        """The same deed, with what there was before."""
+        return replace(self, before=before)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

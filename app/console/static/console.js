@@ -42,4 +42,14 @@ document.addEventListener("input", (event) => {
   if (wanted !== undefined) event.target.form.querySelector("[data-confirmed]").disabled = event.target.value.trim() !== wanted;
 });
 
+// A replay says how far it is until it is over.
+const polled = document.querySelector("[data-poll]");
+async function poll() {
+  if (!polled.querySelector("[data-running]")) return;
+  const answer = await fetch(polled.dataset.poll, { headers: { "X-Fragment": "1" } });
+  if (answer.ok && !polled.contains(document.activeElement)) polled.innerHTML = await answer.text();
+  setTimeout(poll, 600);
+}
+if (polled) setTimeout(poll, 600);
+
 listen();
