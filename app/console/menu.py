@@ -28,6 +28,12 @@ ENTRIES: Final = (
     Entry(path="/console/messages/", label="消息", icon="messages"),
     Entry(path="/console/failures/", label="失败与重放", icon="failures", badge="dead"),
     Entry(path="/console/queues/", label="队列", icon="queues", badge="waiting"),
+    Entry(path="/console/groups/", label="群与规则", icon="groups"),
+    Entry(path="/console/talks/", label="会话", icon="talks"),
+    Entry(path="/console/contacts/", label="联系人", icon="contacts"),
+    Entry(path="/console/log/", label="日志", icon="log", role=OperatorRole.ADMIN),
+    Entry(path="/console/settings/", label="设置", icon="settings", role=OperatorRole.ADMIN),
+    Entry(path="/console/audit/", label="审计", icon="audit", role=OperatorRole.ADMIN),
 )
 
 ROLE_WORDS: Final = {
@@ -41,6 +47,7 @@ TOLD_WORDS: Final = {
     "password_changed": "密码已修改,别处的登录已失效。",
     "nothing_chosen": "没有选中任何一条。",
     "nothing_to_replay": "选中的都不能重放。",
+    "group_changed": "已保存,几秒内生效。",
     "queue_empty": "这个人没有等待的消息。",
     "queue_cleared": "已清空;这些消息在失败与重放里,原因是「队列被清空」。",
     "not_typed": "输入的 wxid 不对,没有清空。",

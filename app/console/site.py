@@ -10,7 +10,21 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from app.console.gate import POST, Anyone, Page, make_route, refusal
-from app.console.pages import events, failures, login, messages, overview, own, queues
+from app.console.pages import (
+    audit,
+    contacts,
+    events,
+    failures,
+    groups,
+    log,
+    login,
+    messages,
+    overview,
+    own,
+    queues,
+    settings,
+    talks,
+)
 from app.console.parts import Parts
 from app.console.visit import POLICY, Visit, with_headers
 from app.models.roles import OperatorRole
@@ -38,6 +52,14 @@ PAGES: Final = (
     Page(path="/queues/{user}", handler=queues.show_queue, role=VIEWER),
     Page(path="/queues/{user}/clear", handler=queues.clear_queue, role=OPERATOR, method=POST),
     Page(path="/queues/{user}/lease", handler=queues.free_lease, role=OPERATOR, method=POST),
+    Page(path="/groups/", handler=groups.list_groups, role=VIEWER),
+    Page(path="/groups/{id}", handler=groups.show_group, role=VIEWER),
+    Page(path="/groups/{id}", handler=groups.change_group, role=OPERATOR, method=POST),
+    Page(path="/talks/", handler=talks.show_talk, role=VIEWER),
+    Page(path="/contacts/", handler=contacts.list_contacts, role=VIEWER),
+    Page(path="/log/", handler=log.show_log, role=ADMIN),
+    Page(path="/settings/", handler=settings.list_settings, role=ADMIN),
+    Page(path="/audit/", handler=audit.list_deeds, role=ADMIN),
 )
 
 

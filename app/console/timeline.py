@@ -8,6 +8,7 @@ from typing import Any, Final
 from app.console.playground.way import LAST_STATION, SEGMENT_STATES, STATIONS
 from app.console.verdicts import Tone
 from app.models.flow import SegmentKind
+from app.models.message import MessageState
 from app.models.segment import SegmentState
 
 _TONES: Final = {
@@ -40,7 +41,14 @@ def make_timeline(message: Any, segments: Sequence[Any]) -> list[Station]:
     points = [Station(label=label, at=getattr(message, name)) for name, label in STATIONS]
     points += [_point_of(segment) for segment in segments]
     name, label = LAST_STATION
-    points.append(Station(label=label, at=getattr(message, name)))
+    is_dead = message.state == MessageState.DEAD
+    points.append(
+        Station(
+            label="放弃" if is_dead else label,
+            at=getattr(message, name),
+            tone=Tone.BAD if is_dead else Tone.GOOD,
+        )
+    )
     reached = [point for point in points if point.at is not None]
     timed = _with_gaps(sorted(reached, key=_moment), start=message.received_at)
     missing = [] if message.done_at else [point for point in points if point.at is None]
