@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.console.assets import Asset, read_folder
-from app.console.live import LiveFigures
+from app.console.live import LiveFigures, LiveTraffic
 from app.console.replays import ReplayDesk
 from app.console.shown import add_filters
 from app.console.words import read_words
@@ -48,6 +48,7 @@ class Parts:
     passwords: Passwords
     audit: Audit
     live: LiveFigures
+    traffic: LiveTraffic
     replays: ReplayDesk
     #: Whether somebody is known to be able to log in.
     has_operators: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,7 +81,8 @@ class Parts:
             throttle=LoginThrottle(runtime.redis),
             passwords=Passwords(),
             audit=audit,
-            live=LiveFigures(runtime.store),
+            live=LiveFigures(store),
+            traffic=LiveTraffic(store),
             replays=ReplayDesk(store, runtime.redis, audit, stopping),
         )
 

@@ -173,7 +173,9 @@ async def test_empty_pages_say_what_will_be_there(console: StartConsole) -> None
 
     assert [
         one in page.words
-        for page, one in zip(pages, ("最近 24 小时没有消息", "没有失败", "没有人在等"), strict=True)
+        for page, one in zip(
+            pages, ("最近 24 小时没有消息", "这段时间没有失败", "没有人在等"), strict=True
+        )
     ] == [True] * 3
 
 

@@ -22,7 +22,8 @@ PAGE: Final = 20
 #: Ids that are replayed by name at once.
 MOST_NAMED: Final = 500
 RANGES: Final = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
-RANGE_WORDS: Final = {"24h": "24 小时", "7d": "7 天", "30d": "30 天", "": "全部"}
+RANGE_WORDS: Final = {"24h": "24 小时", "7d": "7 天", "30d": "30 天", "all": "全部"}
+DEFAULT_RANGE: Final = "7d"
 REFUSAL_WORDS: Final = {
     Refusal.NOT_FOUND: "没有这条消息",
     Refusal.NOT_DEAD: "已不是失败:在等待、在发送、已有结果,或刚被重放",
@@ -42,6 +43,7 @@ STATE_WORDS: Final = {
 async def list_failures(visit: Visit) -> Response:
     """Causes with their counts, and the newest letters of the chosen one."""
     asked, cause = visit.asked("range", 8), visit.asked("cause", 64)
+    asked = asked if asked in RANGE_WORDS else DEFAULT_RANGE
     before = parse_id(visit.asked("before"))
     now = utc_now()
     span = RANGES.get(asked)
@@ -56,14 +58,14 @@ async def list_failures(visit: Visit) -> Response:
             {one.group_id for one in rows} | {one.user for one in rows},
             {(one.group_id, one.user) for one in rows},
         )
-    pairs = {name: value for name, value in (("range", asked), ("cause", cause)) if value}
+    pairs = {"range": asked, **({"cause": cause} if cause else {})}
     following = rows[PAGE - 1].id if len(rows) > PAGE else None
     return visit.page(
         "failures.html",
         causes=causes,
         letters=rows[:PAGE],
         names=names,
-        range=asked if asked in RANGES else "",
+        range=asked,
         cause=cause,
         range_words=RANGE_WORDS,
         until=now.isoformat(),

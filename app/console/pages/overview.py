@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.console.charts import make_chart
 from app.console.reading.messages import names_of, page_of
 from app.console.reading.names import read_names
-from app.console.reading.traffic import DEFAULT_SPAN, SERIES, SPANS, Span, read_traffic
+from app.console.reading.traffic import DEFAULT_SPAN, SERIES, SPANS, Span
 from app.console.visit import Visit
 from app.models.account import AccountState
 from app.models.message import MESSAGES, MessageState
@@ -60,9 +60,10 @@ async def show_overview(visit: Visit) -> Response:
     asked = visit.asked("range", 8)
     chosen = asked if asked in SPANS else DEFAULT_SPAN
     span, now = SPANS[chosen], utc_now()
-    figures, known, health, queue = await asyncio.gather(
+    figures, traffic, known, health, queue = await asyncio.gather(
         visit.parts.live.look(),
-        _out_of_sql(visit, span, now),
+        visit.parts.traffic.look(chosen),
+        _out_of_sql(visit, now),
         visit.parts.report.look(),
         _out_of_redis(visit),
     )
@@ -72,6 +73,7 @@ async def show_overview(visit: Visit) -> Response:
         oldest=figures.oldest_age(now),
         old=OLD,
         very_old=VERY_OLD,
+        traffic=traffic,
         **known,
         **queue,
         chosen=chosen,
@@ -81,17 +83,16 @@ async def show_overview(visit: Visit) -> Response:
         dependency_words=DEPENDENCY_WORDS,
         dependency_names=DEPENDENCY_NAMES,
         account_words=ACCOUNT_WORDS,
-        chart=make_chart(known["traffic"].columns, lambda start: _label(visit, start, span)),
+        chart=make_chart(traffic.columns, lambda start: _label(visit, start, span)),
     )
 
 
-async def _out_of_sql(visit: Visit, span: Span, now: datetime) -> dict[str, Any]:
+async def _out_of_sql(visit: Visit, now: datetime) -> dict[str, Any]:
     columns = MESSAGES.c
     midnight = now.astimezone(visit.parts.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     states = [state for some in SERIES.values() for state in some]
     standing = visit.parts.runtime.accounts.standing()
     async with visit.parts.runtime.store.read() as connection:
-        traffic = await read_traffic(connection, span, now=now)
         today = await connection.scalar(
             select(func.count())
             .select_from(MESSAGES)
@@ -100,7 +101,6 @@ async def _out_of_sql(visit: Visit, span: Span, now: datetime) -> dict[str, Any]
         newest = page_of([columns.state == MessageState.DEAD], before=None, limit=NEWEST_FAILURES)
         failures = (await connection.execute(newest)).all()
         return {
-            "traffic": traffic,
             "today": today or 0,
             "failures": failures,
             "names": await names_of(connection, failures),
