@@ -101,8 +101,13 @@ class Process:
     def _app(self) -> FastAPI:
         runtime = self._runtime
         view = make_health_view(runtime, is_draining=self._stopping.is_set)
+        proxies = Callers.of((), runtime.settings.server.trusted_proxies)
         console = ConsoleEntry(
-            runtime, loaded=self._loaded, report=view.report, stopping=self._stopping
+            runtime,
+            loaded=self._loaded,
+            report=view.report,
+            stopping=self._stopping,
+            address_of=lambda peer, named: str(proxies.caller(peer, named) or peer or ""),
         )
         return create_app(
             version=VERSION,

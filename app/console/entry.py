@@ -1,7 +1,7 @@
 """The console as the process mounts it: its pages and templates are loaded with the first visit."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -10,6 +10,12 @@ from app.services.health import HealthReport
 from config import LoadedSettings
 
 PREFIX = "/console"
+AddressOf = Callable[[str | None, Sequence[str]], str]
+
+
+def peer_address(peer: str | None, _forwarded_for: Sequence[str]) -> str:
+    """The socket's address, whatever anybody says (pure)."""
+    return peer or ""
 
 
 class ConsoleEntry:
@@ -22,9 +28,12 @@ class ConsoleEntry:
         loaded: LoadedSettings,
         report: HealthReport,
         stopping: asyncio.Event,
+        address_of: AddressOf = peer_address,
     ) -> None:
         """
         Args:
+            address_of: where a request came from, out of its socket's address and the values of
+                ``X-Forwarded-For``.
             loaded: the settings with where they come from.
             report: what the health route shows, shared with it: looking must not become a load.
             stopping: set when the process is to stop: event streams end then.
@@ -33,6 +42,7 @@ class ConsoleEntry:
         self._loaded = loaded
         self._report = report
         self._stopping = stopping
+        self._address_of = address_of
         self._site: ASGIApp | None = None
         self._building = asyncio.Lock()
 
@@ -57,6 +67,7 @@ class ConsoleEntry:
             loaded=self._loaded,
             report=self._report,
             stopping=self._stopping,
+            address_of=self._address_of,
             words=words_of_pages(),
         )
         return make_site(parts)

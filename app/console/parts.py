@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.console.assets import Asset, read_folder
+from app.console.entry import AddressOf
 from app.console.live import LiveFigures, LiveTraffic
 from app.console.replays import ReplayDesk
 from app.console.shown import add_filters
@@ -36,6 +37,8 @@ class Parts:
     loaded: LoadedSettings
     report: HealthReport
     stopping: asyncio.Event
+    #: Where a request came from, see ``ConsoleEntry``.
+    address_of: AddressOf
     #: Times are shown in it.
     zone: ZoneInfo
     templates: Environment
@@ -61,6 +64,7 @@ class Parts:
         loaded: LoadedSettings,
         report: HealthReport,
         stopping: asyncio.Event,
+        address_of: AddressOf,
         words: Mapping[str, Any],
     ) -> "Parts":
         """Build them on a runtime."""
@@ -72,6 +76,7 @@ class Parts:
             loaded=loaded,
             report=report,
             stopping=stopping,
+            address_of=address_of,
             zone=zone,
             templates=make_templates(zone, words),
             assets=read_folder(STATIC),

@@ -135,6 +135,10 @@ _BRIEF: dict[str, str] = {
     IgnoreReason.BAD_JSON: "不是 JSON",
     IgnoreReason.BAD_SHAPE: "字段不对",
     IgnoreReason.TOO_LARGE: "太大",
+    IgnoreReason.RECALL: "撤回通知",
+    IgnoreReason.PAT: "拍一拍",
+    IgnoreReason.RECALLED: "被提问者撤回",
+    ERASED: "已抹去",
     RefuseReason.USER_QUEUE_FULL: "这个人排队太多",
     RefuseReason.TOO_MANY_WAITING: "全部排队太多",
     "dify_unavailable": "Dify 不可用",
@@ -156,7 +160,8 @@ _BRIEF: dict[str, str] = {
 
 def known_verdicts() -> list[str]:
     """Every verdict that a message may have, in the order of the way (pure)."""
-    return [*_ANSWERED, *_IGNORED, *_REFUSED, *(f"{FAILED}{reason}" for reason in _FAILED)]
+    failed = (f"{FAILED}{reason}" for reason in _FAILED)
+    return [*_ANSWERED, *_IGNORED, *_REFUSED, ERASED, *failed]
 
 
 def brief(verdict: str) -> str:

@@ -97,8 +97,8 @@ class Visit:
     @property
     def address(self) -> str:
         """Where the request came from."""
-        client = self.request.client
-        return client.host[:LONGEST_ADDRESS] if client else ""
+        client, forwarded = self.request.client, self.request.headers.getlist("x-forwarded-for")
+        return self.parts.address_of(client.host if client else None, forwarded)[:LONGEST_ADDRESS]
 
     @property
     def is_secure(self) -> bool:
