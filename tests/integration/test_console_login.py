@@ -313,7 +313,8 @@ async def test_event_stream_ends_at_once_when_the_process_is_to_stop(
             first = await response.content.readuntil(b"\n\n")
             site.stopping.set()
             began = asyncio.get_running_loop().time()
-            await response.content.read()
+            async with asyncio.timeout(10):
+                await response.content.read()
             seconds = asyncio.get_running_loop().time() - began
             async with http.get(f"{site.url}/console/events") as late:
                 status = late.status
