@@ -14,7 +14,7 @@ from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import AdaptiveLimit, Gate
+from app.services.dify.limit import Gate, Places
 from app.services.dify.transport import DifyApp
 from app.services.ecloud.callback_url import own_urls
 from app.services.ecloud.client import EcloudClient, EcloudLogin
@@ -56,10 +56,10 @@ def _make_app(
         input_key=one.input_key,
         output_key=one.output_key,
     )
-    limit = AdaptiveLimit.starting_at(one.initial_concurrency, maximum=one.max_concurrency)
+    places = Places(one.initial_concurrency, maximum=one.max_concurrency, clock=clock)
     return AskedApp(
         client=DifyClient(http, app, clock),
-        gate=Gate(limit),
+        gate=Gate(places),
         inputs=InputTemplates(one.inputs, zone),
         fallback=one.fallback,
         key_digest=_digest(app),

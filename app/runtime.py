@@ -51,6 +51,7 @@ from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
+from app.services.queue.limits import Limits
 from app.services.queue.redis_queue import RedisQueue
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
@@ -103,6 +104,7 @@ class Runtime:
     queue: RedisQueue
     breakers: Breakers
     leases: Leases
+    limits: Limits
     bell: OutboxBell
     spill_signs: SpillSigns
     stages: Stages
@@ -229,6 +231,7 @@ def _assemble(
         queue=queue,
         breakers=Breakers(redis, probe_seconds=PROBE_SECONDS),
         leases=Leases(redis, holder=holder, clock=clock),
+        limits=Limits(redis, process=holder),
         bell=bell,
         spill_signs=SpillSigns(redis, holder=holder),
         stages=stages,

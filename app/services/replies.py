@@ -14,7 +14,7 @@ from loguru import logger
 from app.models.flow import Asking, MessageId, Turn
 from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import Gate
+from app.services.dify.limit import Gate, Slot
 from app.services.dify.moderation import Moderation
 from app.services.dify.wire import ChatRequest
 from app.services.errors import (
@@ -52,8 +52,15 @@ class _Try:
     budget: Budget = field(default_factory=Budget)
     #: The question whose end is not heard yet: this try's own, or a former one's.
     asking: Asking | None = None
+    #: Its place at Dify, once it has one.
+    slot: Slot | None = None
     #: Dify is away; what it has is fetched by a next try.
     is_left_open: bool = False
+
+    def hear_first(self, seconds: float) -> None:
+        """Dify's first byte came after so long; of a blocking call the answer is all that comes."""
+        if self.slot is not None:
+            self.slot.hear(seconds)
 
     def unheard(self, error: Exception) -> Asking | None:
         """What Dify may have an answer to in spite of *error*; None: it said no, or was not asked."""
@@ -158,7 +165,8 @@ class Replies:
             await self._close_short(one)
             return
         try:
-            async with self._gate.slot():
+            async with self._gate.slot() as slot:
+                one.slot = slot
                 one.budget.begin(self._budget)
                 await self._ask_with_healing(one)
         except (StaleFence, LeaseLost, StoreUnavailable):
@@ -243,6 +251,7 @@ class Replies:
         with self._measured("blocking", one) as watch, watch.running():
             answer = await self._dify.chat(request, one.reply.hear)
         one.budget.end()
+        one.hear_first(watch.seconds)
         answer = self._wording.of(answer, is_plain=one.turn.is_plain)
         self._metrics.count_tokens(self._dify.name, answer.usage)
         segments = self._segmenter.whole(one.turn, answer.text)
@@ -254,7 +263,8 @@ class Replies:
             watch = stack.enter_context(self._measured("streaming", one))
             with watch.running():
                 events = await stack.enter_async_context(self._dify.stream_chat(request))
-            heard = one.budget.bounded(Timed(events, watch))
+            timed = Timed(events, watch, on_first=one.hear_first)
+            heard = one.budget.bounded(timed)
             await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))
         one.budget.end()
         self._metrics.count_tokens(self._dify.name, one.reply.usage)

@@ -24,13 +24,14 @@ from app.services.segmenter import Segmenter
 from app.services.stops import Stops
 from app.services.turns import Turns
 from app.services.wording import Wording
-from app.utils.loops import cancelled, stopped_within
+from app.utils.loops import cancelled, first_of, stopped_within
 from app.workers.callback_keeper import CallbackKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
+from app.workers.limit_keeper import LimitKeeper
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
 from app.workers.recall_watch import RecallWatch
@@ -158,7 +159,10 @@ class Background:
         )
         desks = make_desks(runtime, turns)
         worker = make_worker(runtime, turns, desks, watch)
-        self._run(self._work, "worker", worker.run(self._stop_work, self._hurry))
+        limits = LimitKeeper(desks=desks, limits=runtime.limits, metrics=runtime.metrics)
+        ended = asyncio.Event()
+        self._run(self._work, "limits", limits.run(self._stop_work, ended))
+        self._run(self._work, "worker", self._claim_within(limits, worker, ended))
         recall_watch = RecallWatch(runtime.recalls, worker)
         self._run(self._work, "recall-watch", recall_watch.run(self._stop_work))
         parking = ParkingKeeper(
@@ -168,6 +172,16 @@ class Background:
             desks=desks,
         )
         self._run(self._work, "parking", parking.run(self._stop_work))
+
+    async def _claim_within(
+        self, limits: LimitKeeper, worker: Worker, ended: asyncio.Event
+    ) -> None:
+        """Claim nothing before it is known what the other processes leave to this one."""
+        try:
+            await first_of(limits.has_begun, self._stop_work, seconds=START_SECONDS)
+            await worker.run(self._stop_work, self._hurry)
+        finally:
+            ended.set()
 
     def _start_sending(self) -> None:
         runtime = self._runtime

@@ -46,6 +46,8 @@ class Desks:
         self._desks: Mapping[str, Desk] = {desk.app: desk for desk in desks}
         self._queue = queue
         self._concurrency = concurrency
+        #: Set when a place may have become free, or a limit higher.
+        self.has_room = asyncio.Event()
         #: So many places nobody else may take from an app that uses fewer.
         self._reserve = max(1, concurrency // (2 * max(1, len(self._desks))))
 

@@ -67,6 +67,10 @@ class Keys:
         """SET of peers of which failures are noted; with ``:<peer>`` behind it the HASH of one."""
         return f"{self.namespace}ecloud:breaker"
 
+    def limit(self, app: str) -> str:
+        """HASH of what all processes know of how much *app* takes, and of what each of them has."""
+        return f"{self.namespace}ecloud:limit:{app}"
+
     @property
     def spilling(self) -> str:
         """ZSET of processes whose spill files have something that SQL does not know yet."""
