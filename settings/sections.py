@@ -243,9 +243,9 @@ class DifySettings(Section):
     first_event_timeout: TimeLimit = 60
     """流式请求等到第一个事件(ping 不算)的最长时间,秒。"""
     max_concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 64
-    """每个应用同时进行的请求数上限;实际上限在它之下自动调节。"""
+    """每个应用同时进行的请求数上限,所有副本合计;实际上限在它之下自动调节。"""
     initial_concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 16
-    """自动调节的起点;大于 dify.max_concurrency 时以后者为准。"""
+    """自动调节的起点,所有副本合计;大于 dify.max_concurrency 时以后者为准。"""
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -61,9 +61,10 @@ class Questions:
         ping_seconds: float,
         idle_seconds: float,
         name_seconds: float,
+        connections: int,
     ) -> None:
         self.release = release
-        self.concurrency = Concurrency()
+        self.concurrency = Concurrency(connections)
         self._afterlife = Afterlife()
         self.errands = self._afterlife.errands
         self.on_question: OnQuestion | None = None
@@ -106,6 +107,12 @@ class Questions:
         }
         if app.kind is Kind.AGENT and not streaming:
             raise DifyRefused(400, "invalid_param", "Agent Chat App does not support blocking mode")
+        async with self.concurrency.connection():
+            return await self._serve(request, app, asked, record)
+
+    async def _serve(
+        self, request: web.Request, app: App, asked: dict[str, Any], record: Record
+    ) -> tuple[str, web.StreamResponse]:
         if app.max_active and app.active >= app.max_active:
             raise too_many(self.release, app.app_id, app.max_active)
         app.active += 1

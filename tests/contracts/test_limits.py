@@ -1,6 +1,7 @@
 """The limit that all processes share, on both engines: shares, leaving, a wipe, and what a hand may do."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -55,13 +56,19 @@ def pair(redis_engine: RedisEngine) -> tuple[Process, Process]:
     return Process(redis_engine, "one"), Process(redis_engine, "two")
 
 
+async def settle(engine: RedisEngine) -> None:
+    """As if the limit had been there for long."""
+    await engine.redis.hset(engine.keys.limit(APP), "born", "0")
+
+
 async def test_two_processes_share_one_limit_and_never_have_more_together(
-    pair: tuple[Process, Process],
+    pair: tuple[Process, Process], redis_engine: RedisEngine
 ) -> None:
     """The first lends half of it with its next exchange; what is in use stays where it is."""
     one, two = pair
     assert (await one.tell()).share == 8
     assert (await two.tell()).share == 0
+    await settle(redis_engine)
     assert (await one.tell(in_use=6)).share == 4
     assert (await two.tell()).share == 2
     assert (await one.tell(in_use=3)).share == 4
@@ -136,6 +143,7 @@ async def test_after_a_wipe_the_limit_is_the_one_that_was_found(
     one, two = pair
     await one.tell()
     await two.tell()
+    await settle(redis_engine)
     await one.tell(trouble="dify_overloaded")
     await two.tell()
     await one.tell()
@@ -170,7 +178,14 @@ async def test_odd_fields_are_no_processes_and_no_limit(
 ) -> None:
     """Whatever stands in the hash."""
     one, _ = pair
-    odd = {"limit": "nan", "of:x": "y", "of:z": "1 2 3", "generation": "", "window": "a b", "": "1"}
+    odd: dict[Any, Any] = {
+        "limit": "nan",
+        "of:x": "y",
+        "of:z": "1 2 3",
+        "generation": "",
+        "window": "a b",
+        "": "1",
+    }
     await redis_engine.redis.hset(redis_engine.keys.limit(APP), mapping=odd)
     assert (await one.tell(full=(1.0,))).share == 8
 
@@ -190,7 +205,7 @@ async def test_the_key_goes_by_itself(
 @pytest.mark.redis
 async def test_redis_away_is_told_as_such(redis_server: object) -> None:
     """The caller goes on with what it has."""
-    from app.utils.redis_client import close_redis, make_redis  # noqa: PLC0415 - only here
+    from app.utils.redis_client import close_redis, make_redis
 
     redis_server.kill()  # type: ignore[attr-defined]
     redis = make_redis(redis_server.url)  # type: ignore[attr-defined]

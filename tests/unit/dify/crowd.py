@@ -175,7 +175,7 @@ class Crowd:
                 self._paused_until[at] = now + 0.5
                 self._next[at] = now
                 break
-            elif self.rate is not None:
+            if self.rate is not None:
                 self._waiting[at] -= 1
                 has_work = self._waiting[at] > 0
         waiting = 0 if self.rate is None else min(self._waiting[at], places.slots)

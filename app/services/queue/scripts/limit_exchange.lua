@@ -26,7 +26,7 @@ local CALM_MS, TRIAL_HOLD_MS, HELPED_HOLD_MS, NEAR_HOLD_MS = 10000, 60000, 30000
 -- Between two presses; and while the last one's newcomers have no first byte yet, twice as long each time.
 local PRESS_MS, DOUBTFUL_PRESS_MS, LONGEST_PRESS_MS = 900, 10000, 60000
 -- After a wipe nobody gets more than it had before the others have told what they have.
-local SETTLING_MS = 2000
+local SETTLING_MS = 1500
 local TRIAL_MS, TRIAL_PART, LEARNT_PART = 300000, 0.6, 0.3
 
 drop_odd(HASH, 'hash')
