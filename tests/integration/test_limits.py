@@ -151,13 +151,14 @@ async def test_while_redis_is_away_and_after_it_was_wiped_the_limit_is_remembere
 
 
 @INSIDE_EMBEDDED
+@pytest.mark.parametrize("streams", [True, False])
 async def test_a_dify_that_lets_the_rest_wait_is_asked_less_after_a_while(
-    inside: StartInside, gateway: EcloudSimulator, people: list[str]
+    inside: StartInside, gateway: EcloudSimulator, people: list[str], *, streams: bool
 ) -> None:
     """No error says so; only the first bytes are late once all places are taken."""
     async with DifySimulator.start(connections=1) as dify:
         settings = {**peer_variables(gateway, dify), "DIFY_INITIAL_CONCURRENCY": "6"}
-        async with inside(DIFY_STREAMING_ENABLED="true", **settings) as bridge:
+        async with inside(DIFY_STREAMING_ENABLED=str(streams).lower(), **settings) as bridge:
             for _ in range(2):
                 await ask_all(bridge, people, 0.4)
             async with asyncio.timeout(60):

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.models.limit import LimitNews
 from app.services.dify.limit import Places
+from app.services.queue.limits import grant_of, news_argv
 from tests.fixtures.lua import Lua
 from tests.unit.dify.crowd import KEY, Crowd, Dify, Time, exchange
 
@@ -290,3 +293,98 @@ def test_a_limit_made_by_hand_is_brought_into_order(value: str) -> None:
 
     assert 1 <= places.limit <= 8
     assert 1 <= places.slots <= 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One process as the hash has it."""
+
+    name: str
+    share: int
+    in_use: int
+    wanted: int
+    served: int
+    leaves: bool
+
+    @property
+    def record(self) -> str:
+        """Its field."""
+        return f"1700000000000 {self.share} {self.in_use} 0 {self.wanted} {self.served} {self.leaves:d}"
+
+
+def fair(places: int, members: list[Member]) -> dict[str, int]:
+    """
+    What everybody should have: one place at a time to whoever has fewest and wants more, then the rest.
+
+    The same as the script does by dividing; this says what it means.
+    """
+    has_plenty = places >= 4 * len(members)
+    wants = {one.name: max(one.wanted, int(has_plenty and not one.leaves)) for one in members}
+    target = dict.fromkeys(wants, 0)
+    hungry = [one for one in members if wants[one.name]]
+    if len(hungry) > places:
+        hungry.sort(key=lambda one: (-one.served, one.name))
+        return target | {one.name: 1 for one in hungry[len(hungry) - places :]}
+    hungry.sort(key=lambda one: (one.share, one.name), reverse=True)
+    left = places
+    while left and (more := [one for one in hungry if target[one.name] < wants[one.name]]):
+        least = min(target[one.name] for one in more)
+        level = [one for one in more if target[one.name] == least]
+        # Who wants most, then who has most, comes first: it may be the last place.
+        level.sort(key=lambda one: -wants[one.name])
+        for one in level[:left]:
+            target[one.name] += 1
+        left -= min(left, len(level))
+    stays = sorted(
+        (one for one in members if not one.leaves), key=lambda one: (one.share, one.name)
+    )
+    for at, one in enumerate(stays):
+        target[one.name] += (left + at) // len(stays)
+    return target
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    places=st.integers(1, 40),
+    raw=st.lists(
+        st.tuples(
+            st.integers(0, 12),
+            st.integers(0, 12),
+            st.integers(0, 50),
+            st.integers(1, 9),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=7,
+    ),
+)
+def test_shares_are_those_of_the_model(
+    places: int, raw: list[tuple[int, int, int, int, bool]]
+) -> None:
+    """What is due, as far as the others have given back what they had."""
+    members = [
+        Member(
+            name=f"p{at}",
+            share=share,
+            in_use=min(used, wanted),
+            wanted=wanted,
+            served=served,
+            leaves=leaves and at > 0,
+        )
+        for at, (share, used, wanted, served, leaves) in enumerate(raw)
+    ]
+    me, *others = members
+    lua = Lua()
+    # The script counts whoever has a share as served until now.
+    now = round(lua.now * 1000)
+    seen = [replace(me, served=now if me.share else me.served), *others]
+    lua.hashes[KEY] = {f"of:{one.name}": one.record for one in members} | {
+        "limit": str(places),
+        "generation": "0",
+    }
+    news = LimitNews(share=me.share, in_use=me.in_use, waiting=0, wanted=me.wanted, generation=0)
+    argv = news_argv(news, process=me.name, start=1, maximum=100, is_leaving=False)
+    share = grant_of(lua.run("limit_exchange", *argv, own_keys=[KEY])).share
+
+    held = sum(max(one.share, one.in_use) for one in others)
+    assert share == max(0, min(fair(places, seen)["p0"], places - held))
