@@ -13,8 +13,9 @@ from app.services.checks.ecloud_rules import GatewayFacts, judge_gateway
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.client import DifyClient
+from app.services.dify.gate import Gate
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import Gate, Places
+from app.services.dify.limit import Places
 from app.services.dify.transport import DifyApp
 from app.services.ecloud.callback_url import own_urls
 from app.services.ecloud.client import EcloudClient, EcloudLogin

@@ -13,8 +13,8 @@ from loguru import logger
 
 from app.models.flow import Asking, MessageId, Turn
 from app.services.dify.client import DifyClient
+from app.services.dify.gate import Gate, Slot
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import Gate, Slot
 from app.services.dify.moderation import Moderation
 from app.services.dify.wire import ChatRequest
 from app.services.errors import (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from loguru import logger
 
-from app.services.dify.limit import Gate
+from app.services.dify.gate import Gate
 from app.services.errors import QueueUnavailable
 from app.services.queue.breakers import limit_peer
 from app.services.queue.protocol import MessageQueue

@@ -90,6 +90,17 @@ async def test_trouble_halves_for_all_and_is_named(pair: tuple[Process, Process]
     assert look.lowered_at > 1_500_000_000
 
 
+async def test_trouble_at_one_place_lowers_nothing(pair: tuple[Process, Process]) -> None:
+    """And is told as nothing; what was in flight then is old news all the same."""
+    one, _ = pair
+    for _ in range(3):
+        await one.tell(trouble="dify_overloaded")
+    told = await one.tell(trouble="dify_unavailable")
+
+    assert (told.limit, told.lowered_by, told.generation) == (1.0, "", 4)
+    assert (await one.limits.look(APP)).cause == "dify_overloaded"
+
+
 async def test_successes_raise_it_to_the_maximum(pair: tuple[Process, Process]) -> None:
     """As many as it allows are one more."""
     one, _ = pair

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from app.models.limit import Grant
-from app.services.dify.limit import Gate, Places
+from app.services.dify.gate import Gate
+from app.services.dify.limit import Places
 from app.services.errors import DifyOverloaded, QueueUnavailable
 from app.services.queue.breakers import limit_peer
 from app.utils.clock import SystemClock

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from app.models.limit import Grant, LimitNews
-from app.services.dify.limit import Gate, Places
+from app.services.dify.gate import Gate
+from app.services.dify.limit import Places
 from app.services.errors import DifyOverloaded, QueueUnavailable
 from app.services.metrics import Metrics
 from app.utils.clock import SystemClock

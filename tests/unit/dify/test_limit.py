@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from typing_extensions import override
 
 from app.models.limit import Grant
-from app.services.dify.limit import Gate, Places, Share
+from app.services.dify.gate import Gate
+from app.services.dify.limit import Places, Share
 from app.services.errors import DifyError, DifyOverloaded, DifyRejected, DifyUnavailable
 from app.utils.clock import SystemClock
 

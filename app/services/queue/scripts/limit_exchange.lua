@@ -3,13 +3,14 @@
 -- KEYS[12] limit of the app  HASH: what holds for all, and `of:<process>` -> what that one told last
 -- ARGV[3] process  [4] ms of silence after which a process has left  [5] limit to begin with  [6] maximum
 -- [7] its share so far  [8] the generation its news are of  [9] successes  [10] trouble, one word, or ''
--- [11] 1: it was full for a second, 2: and its last newcomers have no first byte yet  [12] in use  [13] waiting  [14] places it wants  [15] 1: it leaves
--- [16] the pace its first bytes are of  [17] how many of the following ms until a first byte are of calm moments; the others are of full ones
+-- [11] 1: it was full for a second, 2: and its last newcomers have no first byte yet  [12] in use
+-- [13] waiting  [14] places it wants  [15] 1: it leaves  [16] the pace its first bytes are of
+-- [17] how many of the following ms until a first byte are of calm moments; the others are of full ones
 -- Shares are lent: what one had and what it uses is its own until it tells otherwise, so that all of
 -- them together never exceed the limit; a share that is due comes with the next exchange or the one after.
 -- A cut begins a generation; news of a former one say nothing about the limit of now.
--- Returns {share, limit, generation, pace, ms from which a first byte is nearly late (0: unknown), what it was cut by
--- just now ('': it was not)}.
+-- Returns {share, limit, generation, pace, ms from which a first byte is nearly late (0: unknown), what it
+-- was lowered by just now ('': it was not)}.
 
 local HASH, PROCESS, NOW = KEYS[12], ARGV[3], now_ms()
 local GONE, INITIAL, MAXIMUM = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -38,8 +39,8 @@ for at = 1, #flat, 2 do
     local figures = {}
     for figure in string.gmatch(flat[at + 1], '%S+') do figures[#figures + 1] = tonumber(figure) end
     if #figures == 7 and NOW - figures[1] < GONE then
-      members[name] = {share = figures[2], in_use = figures[3], waiting = figures[4],
-        wanted = figures[5], served = figures[6], leaves = figures[7] == 1}
+      members[name] = {share = figures[2], in_use = figures[3], wanted = figures[5],
+        served = figures[6], leaves = figures[7] == 1}
     else
       redis.call('HDEL', HASH, flat[at])
     end
@@ -80,10 +81,11 @@ local function end_trial()
 end
 
 local function cut(to, cause)
-  lowered_by, generation = cause, generation + 1
+  generation = generation + 1
+  if limit <= 1 then return end
+  lowered_by = cause
   set('cause', cause)
   set_number('lowered', NOW)
-  set_number('lowered_from', limit)
   limit = math.max(1, to)
 end
 
@@ -169,6 +171,8 @@ elseif is_news then
   if NOW > number_of('trial_until', 0) then state.slow, state.trial_limit = nil, nil end
   for at = FIRST_SAMPLE, is_in_pace and #ARGV or 0 do
     local ms = tonumber(ARGV[at])
+    -- Those behind one that changed what holds came before that.
+    if pace ~= PACE then break end
     if at < FIRST_SAMPLE + CALM_COUNT then learn_calm(ms) else learn_full(ms) end
   end
 end
@@ -217,8 +221,8 @@ local function targets(places)
 end
 
 local former = members[PROCESS]
-local me = {share = former and former.share or HAD, in_use = IN_USE, waiting = WAITING,
-  wanted = WANTED, served = former and former.served or 0, leaves = IS_LEAVING}
+local me = {share = former and former.share or HAD, in_use = IN_USE, wanted = WANTED,
+  served = former and former.served or 0, leaves = IS_LEAVING}
 -- Until now: whoever is without has been so for longer.
 if former and former.share > 0 then me.served = NOW end
 members[PROCESS] = me
