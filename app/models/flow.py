@@ -233,11 +233,63 @@ class Usage:
     currency: str = ""
 
 
+class SegmentKind(StrEnum):
+    """What a segment carries."""
+
+    TEXT = "text"
+    #: An address of a picture.
+    IMAGE = "image"
+    #: A name and, in the next line, an address.
+    FILE = "file"
+    #: No part of an answer: the sentence after the last failure.
+    NOTICE = "notice"
+
+
+#: What stands for the text of a message that has none; nobody writes such a text.
+ECHO_TEXTS = {SegmentKind.IMAGE: "\ufffc image", SegmentKind.FILE: "\ufffc file"}
+
+
+def echo_text(kind: SegmentKind, content: str) -> str:
+    """By what the echo of a segment is known: its text; of what has none, that it is such a thing."""
+    return ECHO_TEXTS.get(kind, content)
+
+
+class LinkReason(StrEnum):
+    """Why a file of an answer is told as a link."""
+
+    OFF = "off"
+    PRIVATE_HOST = "private_host"
+    FOREIGN_HOST = "foreign_host"
+    TOO_MANY = "too_many"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerFile:
+    """A picture or a file that belongs to an answer."""
+
+    #: Signed: whoever has it can read the file. As Dify says it, at first; it may lack a host.
+    url: str = field(repr=False)
+    name: str = ""
+    is_image: bool = False
+    #: It stood in the text, from which it was taken.
+    is_from_text: bool = False
+    #: Why it is told as a link; None: it is sent.
+    link_reason: LinkReason | None = None
+
+    @property
+    def label(self) -> str:
+        """What stands for it where there is text only; no Markdown, should it be read as such."""
+        mark = "图片" if self.is_image else "文件"
+        return f"[{mark}:{self.name}]" if self.name else f"[{mark}]"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """Dify's whole answer to one question."""
 
     text: str
+    #: In the order in which they follow the text.
+    files: tuple[AnswerFile, ...] = ()
     conversation_id: str = ""
     dify_message_id: str = ""
     task_id: str = ""
@@ -246,19 +298,14 @@ class Answer:
     #: The stream ended before its end was said; the text is what was planned of it.
     is_cut_short: bool = False
 
+    @property
+    def said(self) -> str:
+        """The answer for those who read text only: each file is named in a line of its own."""
+        return "\n".join([*filter(str.strip, [self.text]), *(one.label for one in self.files)])
+
     def with_text(self, text: str) -> "Answer":
         """The same answer with another text."""
         return replace(self, text=text)
-
-
-class SegmentKind(StrEnum):
-    """What a segment carries."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    FILE = "file"
-    #: No part of an answer: the sentence after the last failure.
-    NOTICE = "notice"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,7 @@ from app.services.errors import (
     code_of,
     loggable,
 )
+from app.services.media import note_links
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
@@ -245,7 +246,8 @@ class Replies:
         one.budget.end()
         answer = self._wording.of(answer, is_plain=one.turn.is_plain)
         self._metrics.count_tokens(self._dify.name, answer.usage)
-        segments = self._segmenter.whole(one.turn, answer.text)
+        segments = self._segmenter.answer(one.turn, answer)
+        note_links(answer)
         await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
         logger.info("dify.answered", segments=len(segments))
 

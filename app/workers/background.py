@@ -8,13 +8,14 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import WcId
-from app.peers import own_callback_urls
+from app.peers import media_rules, own_callback_urls
 from app.runtime import Role, Runtime, has_embedded_queue
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
+from app.services.plain_text import PlainText
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
 from app.services.recovery import Recovery
@@ -254,14 +255,20 @@ async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
 
 def make_desks(runtime: Runtime, turns: Turns) -> Desks:
     """The apps at work in this process."""
-    wording = Wording(strips_thinking=runtime.settings.reply.strip_thinking)
+    settings = runtime.settings
+    plain = PlainText()
+
+    def worded(name: str) -> Wording:
+        rules = media_rules(settings, name)
+        return Wording(settings.reply.strip_thinking, plain, media=rules)
+
     return Desks(
         (
-            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app, wording))
+            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app, worded(name)))
             for name, app in runtime.apps.items()
         ),
         queue=runtime.queue,
-        concurrency=runtime.settings.worker.concurrency,
+        concurrency=settings.worker.concurrency,
     )
 
 

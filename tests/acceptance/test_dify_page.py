@@ -442,6 +442,33 @@ HEALTHY: Mapping[str, Case] = {
     "chatflow-old": Case(peer=OLD_CHATFLOW, question=good(), check=check_kept),
 }
 
+SIGNED_PNG = "/files/tools/a.png?timestamp=1&nonce=2&sign=x"
+SIGNED_PDF = "/files/tools/b.pdf?timestamp=1&nonce=2&sign=y"
+OUTSIDE = {"files_url": "https://files.example.com"}
+
+FILES: Mapping[str, Case] = {
+    "picture": Case(
+        peer=Sim(),
+        question=f"[[text=见图![图]({SIGNED_PNG})和[报告]({SIGNED_PDF})。]]",
+        group=(
+            "见图和报告。",
+            f"https://files.example.com{SIGNED_PNG}",
+            f"https://files.example.com{SIGNED_PDF}",
+        ),
+        settings=OUTSIDE,
+    ),
+    "picture-of-a-tool": Case(
+        peer=Sim(kind=Kind.AGENT),
+        question=f"[[empty]] [[tool_file={SIGNED_PNG}]]",
+        group=(f"https://files.example.com{SIGNED_PNG}",),
+        settings=OUTSIDE,
+    ),
+    "picture-inside": Case(
+        peer=(answered("见图![图](http://api:5001/files/a.png?sign=x)"),),
+        group=("见图", "[图片:图] (http://api:5001/files/a.png?sign=x)"),
+    ),
+}
+
 CONVERSATIONS: Mapping[str, Case] = {
     "conversation-unknown": Case(
         peer=Sim(),
@@ -684,6 +711,7 @@ REPLACED: Mapping[str, Case] = {
 
 CASES = {
     **HEALTHY,
+    **FILES,
     **KEYS,
     **BUSY,
     **CONVERSATIONS,

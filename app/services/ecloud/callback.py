@@ -14,13 +14,14 @@ from typing import Any
 from pydantic_core import from_json
 
 from app.models.content import Content, Pat, Quoted
-from app.models.flow import GroupMessage, Ignored, IgnoreReason, Origin, WcId
+from app.models.flow import ECHO_TEXTS, GroupMessage, Ignored, IgnoreReason, Origin, WcId
 from app.services.ecloud.app_messages import QUOTE, app_message_of
 from app.services.ecloud.contents import RECALL, read_content
 from app.services.ecloud.fields import MAX_ACCOUNT, Fields
 from app.services.ecloud.markup import read_markup
 from app.services.ecloud.quote import quoted_by
 from app.services.ecloud.wire import (
+    ECHO_KINDS,
     MESSAGE_KINDS,
     NATIVE_TYPES,
     PRIVATE_KINDS,
@@ -167,7 +168,10 @@ def _read_other(origin: Origin, kind: TypeKind, fields: Fields) -> Ignored:
     reason, detail = _reason_of_other(origin, kind, content), TYPE_NAMES[code]
     if code[-2:] == RECALL and reason is IgnoreReason.RECALL and content is None:
         reason, detail = IgnoreReason.BAD_SHAPE, "data.content"
-    return Ignored(origin=origin, reason=reason, detail=detail, content=content)
+    # Own ones may be what was sent: their echo has no text to be known by.
+    is_echo = reason is IgnoreReason.OWN_MESSAGE and code in ECHO_KINDS
+    echoed = ECHO_TEXTS[ECHO_KINDS[code]] if is_echo else ""
+    return Ignored(origin=origin, reason=reason, detail=detail, text=echoed, content=content)
 
 
 def _reason_of_other(origin: Origin, kind: TypeKind, content: Content | None) -> IgnoreReason:

@@ -42,6 +42,8 @@ class EcloudLogin:
     base_url: str
     #: Sent raw in the header of that name; a secret.
     authorization: str = field(repr=False)
+    #: The call that sends a picture; gateways have had several.
+    image_endpoint: str = "sendImage2"
 
     def __post_init__(self) -> None:
         if not (self.authorization.isascii() and self.authorization.isprintable()):
@@ -88,6 +90,27 @@ class EcloudClient:
         if at:
             body["at"] = ",".join(at)
         return read_receipt(as_object(await self._call("/sendText", body, is_send=True)))
+
+    async def send_image(self, *, w_id: str, group_id: WcId, url: str) -> SentMessage:
+        """
+        Send a picture into a group; the gateway fetches it from *url* itself.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "content": url}
+        path = f"/{self._login.image_endpoint}"
+        return read_receipt(as_object(await self._call(path, body, is_send=True)))
+
+    async def send_file(self, *, w_id: str, group_id: WcId, url: str, name: str) -> SentMessage:
+        """
+        Send a file into a group; the gateway fetches it from *url* itself.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "path": url, "fileName": name}
+        return read_receipt(as_object(await self._call("/sendFile", body, is_send=True)))
 
     async def get_contacts(self, w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """

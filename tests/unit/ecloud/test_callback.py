@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.flow import GroupMessage, Ignored, IgnoreReason
+from app.models.flow import GroupMessage, Ignored, IgnoreReason, SegmentKind, echo_text
 from app.services.ecloud.callback import parse_callback
 from app.services.ecloud.wire import TYPE_KINDS
 
@@ -392,6 +392,21 @@ def test_an_own_message_in_swapped_fields_is_own() -> None:
 def test_an_own_image_is_own() -> None:
     """Own comes before unsupported."""
     assert parse_ignored(sample("group_image", self=True)).reason is IgnoreReason.OWN_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("80002", SegmentKind.IMAGE), ("80009", SegmentKind.FILE), ("80008", None), ("80006", None)],
+)
+def test_what_was_sent_is_known_by_its_kind(code: str, kind: SegmentKind | None) -> None:
+    """A file is told twice, and counts when it is all there; others' pictures are no echo."""
+    expected = "" if kind is None else echo_text(kind, "https://files.example.com/a")
+    own = parse(sample("group_image", self=True) | {"messageType": code})
+    other = parse(sample("group_image") | {"messageType": code})
+
+    assert isinstance(own, Ignored)
+    assert isinstance(other, Ignored)
+    assert (own.text, other.text) == (expected, "")
 
 
 @pytest.mark.parametrize(
