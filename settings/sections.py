@@ -318,6 +318,8 @@ class MessageProcessingSettings(Section):
     """Dify 不可用时,收到超过这么久的消息不再等它恢复而成为死信,秒。"""
     lease: Lease = 30
     """用户队列的租约,秒;每过三分之一续约一次,进程死后到期由别的进程接手。"""
+    attachment_wait: AgeOrNone = 600
+    """群里发的图片和文件等这个人的下一个问题多久,秒;到时一起交给 Dify。0 表示不理会图片和文件。"""
     crash_limit: Annotated[Number, Field(ge=1, le=100)] = 4
     """单独处理时仍使进程崩溃多少次后放入死信。"""
     max_queue_length: Annotated[Number, Field(ge=1, le=1_000_000)] = 100

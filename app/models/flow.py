@@ -46,6 +46,8 @@ class IgnoreReason(StrEnum):
     PAT = "pat"
     #: A question that was taken back before it was answered.
     RECALLED = "recalled"
+    #: It goes along with the person's next question, if that comes in time.
+    ATTACHMENT = "attachment"
     UNKNOWN_TYPE = "unknown_type"
     NO_SENDER = "no_sender"
     NO_TEXT = "no_text"
@@ -123,6 +125,18 @@ class GroupMessage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MemberFile:
+    """A picture or a file that a person sent into a group; the gateway can fetch it."""
+
+    #: As the gateway's call for it wants them.
+    msg_id: str
+    content: str = field(repr=False)
+    is_image: bool
+    #: Empty: it has none.
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ignored:
     """A callback that needs no answer, and why."""
 
@@ -134,6 +148,8 @@ class Ignored:
     text: str = ""
     #: What it carries, of which there may be something to do beside answering.
     content: Content | None = None
+    #: What it brings, if somebody wants it.
+    file: MemberFile | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -188,6 +188,12 @@ class EcloudProtocolError(EcloudError):
     code = "ecloud_protocol_error"
 
 
+class DownloadFailed(ServiceError):
+    """A file that a person sent could not be fetched; the message is the reason, one word."""
+
+    code = "download_failed"
+
+
 class InputLacking(ServiceError):
     """The app requires variables for which the settings have no template: it is not asked."""
 

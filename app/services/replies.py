@@ -16,7 +16,8 @@ from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import Gate
 from app.services.dify.moderation import Moderation
-from app.services.dify.wire import ChatRequest
+from app.services.dify.wire import ChatFile, ChatRequest
+from app.services.enclosing import Enclosing
 from app.services.errors import (
     DifyConversationGone,
     DifyConversationSpoilt,
@@ -88,6 +89,7 @@ class Replies:
         stages: Stages,
         rescue: Rescue,
         recap: Recap,
+        enclosing: Enclosing,
         metrics: Metrics,
         clock: Clock,
         streaming: bool,
@@ -103,6 +105,7 @@ class Replies:
         self._stages = stages
         self._rescue = rescue
         self._recap = recap
+        self._enclosing = enclosing
         self._metrics = metrics
         self._clock = clock
         self._streaming = streaming
@@ -209,22 +212,26 @@ class Replies:
 
     async def _ask_with_healing(self, one: _Try) -> None:
         conversation = one.turn.conversation_id
+        files = await self._enclosing.files(one.turn)
         try:
-            await self._ask(one, conversation, one.turn.question)
+            await self._ask(one, conversation, one.turn.question, files)
         except (DifyConversationGone, DifyConversationSpoilt) as error:
             if not conversation or one.reply.planned:
                 raise
             event = _LEFT[type(error)]
             logger.warning(event, conversation=conversation, error=loggable(error))
-            await self._ask(one, "", await self._recap.question(one.turn))
+            await self._ask(one, "", await self._recap.question(one.turn), files)
 
-    async def _ask(self, one: _Try, conversation_id: str, query: str) -> None:
+    async def _ask(
+        self, one: _Try, conversation_id: str, query: str, files: tuple[ChatFile, ...]
+    ) -> None:
         turn = one.turn
         request = ChatRequest(
             query=query,
             user=turn.user,
             conversation_id=conversation_id,
             inputs=self._fill_in(turn),
+            files=files,
         )
         one.reply = self._reply(turn)
         one.asking = Asking(conversation_id=conversation_id, asked_at=utc_now())

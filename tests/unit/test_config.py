@@ -73,6 +73,7 @@ CONTRACT: dict[str, Any] = {
     "message_processing.queue_timeout": 300,
     "message_processing.outage_max_wait": 86400,
     "message_processing.lease": 30,
+    "message_processing.attachment_wait": 600,
     "message_processing.crash_limit": 4,
     "message_processing.max_queue_length": 100,
     "message_processing.max_waiting": 200_000,

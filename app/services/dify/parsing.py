@@ -10,6 +10,7 @@ from app.models.flow import Answer, Usage
 from app.services.dify.files import parse_file, parse_files
 from app.services.dify.outputs import parse_outputs
 from app.services.dify.sse import SseEvent
+from app.services.dify.uploads import parse_uploads
 from app.services.dify.wire import (
     AppParameters,
     ChatEvent,
@@ -110,6 +111,7 @@ def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
         and outputs.get("enabled") is not False,
         opening_statement=_text(body, "opening_statement"),
         inputs=_input_fields(body.get("user_input_form")),
+        uploads=parse_uploads(body),
     )
 
 

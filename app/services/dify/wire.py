@@ -80,6 +80,20 @@ class InputField:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UploadRules:
+    """Which files an app takes along with a question."""
+
+    #: ``image``, ``document``, ``audio``, ``video``, ``custom``; empty: none.
+    kinds: frozenset[str] = frozenset()
+    #: Of ``custom`` ones, in lower case with the dot.
+    extensions: frozenset[str] = frozenset()
+    #: With one question; 0: not said.
+    most: int = 0
+    #: Largest file of a kind, in bytes; what is missing is not said.
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AppParameters:
     """What an app says about itself that matters to us."""
 
@@ -87,6 +101,7 @@ class AppParameters:
     is_output_moderated: bool
     opening_statement: str = ""
     inputs: tuple[InputField, ...] = ()
+    uploads: UploadRules = field(default_factory=UploadRules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from app.models.flow import SentMessage, WcId
+from app.models.flow import MemberFile, SentMessage, WcId
 from app.services.ecloud.cards import ContactCard, Login, MemberCard, read_login, read_receipt
 from app.services.ecloud.responses import (
     FAILURES,
@@ -16,6 +16,7 @@ from app.services.ecloud.responses import (
     as_object,
     decipher_response,
     read_retry_after,
+    read_url,
     undecided_or,
 )
 from app.services.errors import (
@@ -111,6 +112,17 @@ class EcloudClient:
         """
         body = {"wId": w_id, "wcId": group_id, "path": url, "fileName": name}
         return read_receipt(as_object(await self._call("/sendFile", body, is_send=True)))
+
+    async def get_file_url(self, *, w_id: str, file: MemberFile) -> str:
+        """
+        Where something that a person sent can be fetched; empty: the gateway does not say.
+
+        Pictures come in their usual size: the large one is often missing.
+        """
+        body: dict[str, Any] = {"wId": w_id, "msgId": _number(file.msg_id), "content": file.content}
+        if file.is_image:
+            return read_url(await self._call("/getMsgImg", {**body, "type": 0}))
+        return read_url(await self._call("/getMsgFile", body))
 
     async def get_contacts(self, w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """
@@ -234,3 +246,8 @@ class EcloudClient:
             retry_after=error.retry_after,
             peer_code=error.peer_code.replace(secret, _MASK) if secret else error.peer_code,
         )
+
+
+def _number(msg_id: str) -> int | str:
+    """As the gateway told it: a number."""
+    return int(msg_id) if msg_id.isascii() and msg_id.isdigit() else msg_id
