@@ -44,6 +44,8 @@ CALLS_PER_MINUTE = 10
 CALL_GAP = 4.0
 #: Longest wait for such a call, in seconds; then the question goes without the file.
 LONGEST_WAIT = 30.0
+#: For all files of a question; what is not with the app by then is left out.
+ALL_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class Enclosing:
         most = min(rules.most or len(waiting), len(waiting))
         # The newest ones are what the question is about.
         chosen = waiting[len(waiting) - most :]
-        given = [await self._given(self._carrier, turn, file, rules) for file in chosen]
+        ends = self._carrier.clock.monotonic() + ALL_SECONDS
+        given = [await self._given(self._carrier, turn, file, rules, ends) for file in chosen]
         files = tuple(one for one in given if one is not None)
         logger.info("attachment.given", files=len(files), waiting=len(waiting))
         return files
@@ -161,21 +164,29 @@ class Enclosing:
         return UploadRules() if parameters is None else parameters.uploads
 
     async def _given(
-        self, carrier: Carrier, turn: Turn, file: MemberFile, rules: UploadRules
+        self, carrier: Carrier, turn: Turn, file: MemberFile, rules: UploadRules, ends: float
     ) -> ChatFile | None:
         """One file; None: it is left out, and the log says why."""
         try:
-            kind = _kind(file, rules)
-            async with carrier.slots:
-                most = min(rules.sizes.get(kind, MAX_BYTES), MAX_BYTES)
-                data = await carrier.fetch(turn.bot_wc_id, file, most=most)
-                name = _name(file, data)
-                upload_id = await self._dify.upload(
-                    data, name=name, mime=mime_of(name), user=turn.user
-                )
+            async with asyncio.timeout(max(ends - carrier.clock.monotonic(), 0)):
+                return await self._carried(carrier, turn, file, rules)
+        except TimeoutError:
+            reason = "too_slow"
         except (DownloadFailed, EcloudError, DifyRejected) as error:
-            logger.warning("attachment.left_out", reason=_reason(error), image=file.is_image)
-            return None
+            reason = _reason(error)
+        logger.warning("attachment.left_out", reason=reason, image=file.is_image)
+        return None
+
+    async def _carried(
+        self, carrier: Carrier, turn: Turn, file: MemberFile, rules: UploadRules
+    ) -> ChatFile:
+        """From the gateway to the app."""
+        kind = _kind(file, rules)
+        async with carrier.slots:
+            most = min(rules.sizes.get(kind, MAX_BYTES), MAX_BYTES)
+            data = await carrier.fetch(turn.bot_wc_id, file, most=most)
+            name = _name(file, data)
+            upload_id = await self._dify.upload(data, name=name, mime=mime_of(name), user=turn.user)
         return ChatFile(kind=kind, upload_id=upload_id)
 
 
