@@ -83,7 +83,7 @@ __all__ = [
 #: Settings whose part of the program does not exist yet: a value is refused, not ignored.
 NOT_YET = frozenset({"ecloud.accounts"})
 #: Settings that may be written down already, but that nothing reads yet: said at every start.
-NO_EFFECT_YET = frozenset({"ecloud.image_endpoint", "console.password"})
+NO_EFFECT_YET = frozenset({"console.password"})
 #: What the README shows where an operator has to put his own.
 PLACEHOLDERS = ("http://your-ecloud-domain.com", "your-authorization-token", "your-dify-api-key")
 

@@ -37,12 +37,14 @@ from app.opening import (
 )
 from app.peers import inspect_apps, inspect_gateway, make_apps, make_ecloud
 from app.services.accounts import Accounts
+from app.services.addresses import is_private_address, read_address
 from app.services.alerts.channel import Channel
 from app.services.checks.inspection import Inspection
 from app.services.contacts import Contacts
 from app.services.conversations import Journal
 from app.services.decide import GroupRules, compile_pattern
 from app.services.dify.apps import AskedApp
+from app.services.downloads import Downloader
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
 from app.services.groups import Groups, GroupSettings
@@ -65,6 +67,7 @@ from app.utils.clock import Clock, SystemClock
 from app.utils.db import async_url, is_sqlite
 from app.utils.http_client import make_http_client
 from app.utils.ids import IdMaker
+from app.utils.public_http import make_public_http_client
 from app.version import VERSION
 from config import Settings
 
@@ -128,6 +131,7 @@ class Runtime:
     channels: Sequence[Channel]
     #: Of this process, for leases and notices.
     host: str
+    downloader: Downloader
 
     @property
     def is_embedded(self) -> bool:
@@ -176,14 +180,25 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
         store = open_store(stack, database_url)
         redis = await connect_redis(stack, settings.redis_url.get_secret_value())
         http = await stack.enter_async_context(make_http_client())
-        runtime = _assemble(settings, role, store=store, redis=redis, http=http)
+        public = await stack.enter_async_context(make_public_http_client(is_private_address))
+        gateway = read_address(settings.ecloud.base_url)
+        downloader = Downloader(public, own=http, own_hosts=[gateway.host] if gateway else [])
+        runtime = _assemble(
+            settings, role, store=store, redis=redis, http=http, downloader=downloader
+        )
         stack.callback(runtime.spill.close)
         await refuse_unfit(runtime.inspection)
         yield runtime
 
 
 def _assemble(
-    settings: Settings, role: Role, *, store: Store, redis: Redis, http: aiohttp.ClientSession
+    settings: Settings,
+    role: Role,
+    *,
+    store: Store,
+    redis: Redis,
+    http: aiohttp.ClientSession,
+    downloader: Downloader,
 ) -> Runtime:
     clock = SystemClock()
     zone = ZoneInfo(settings.conversations.timezone)
@@ -253,6 +268,7 @@ def _assemble(
             recalls=recalls,
             metrics=metrics,
             clock=clock,
+            keeps_files=processing.attachment_wait > 0,
             window=settings.ecloud.callback_window,
         ),
         apps=apps,
@@ -261,6 +277,7 @@ def _assemble(
         gateway_inspection=inspect_gateway(settings.ecloud, ecloud),
         channels=make_channels(settings.alerts, http, clock),
         host=host,
+        downloader=downloader,
     )
 
 

@@ -25,6 +25,8 @@ ONE_HOUR = 3600
 ONE_DAY = 86_400
 ONE_YEAR = 31_536_000
 MIN_TOKEN_LENGTH = 16
+#: A name with a dot, perhaps for all below it, or an IPv4 address.
+_HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9_-]{1,63}\.){1,8}[a-z0-9-]{1,63}")
 MAX_TOKENS = 2
 
 
@@ -174,6 +176,12 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
+def _check_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not _HOST.fullmatch(host.lower()) for host in hosts):
+        raise ValueError("列表里有不是主机名的内容;只写主机名,不写 https:// 和路径")
+    return tuple(host.lower() for host in hosts)
+
+
 def _check_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -279,6 +287,12 @@ Networks = Annotated[
     BeforeValidator(_parse_list),
     AfterValidator(_check_networks),
     Allowed('由 IP 地址或网段组成的 JSON 数组,例如 ["203.0.113.7", "10.0.0.0/8"]'),
+]
+HostNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parse_list),
+    AfterValidator(_check_hosts),
+    Allowed('由主机名组成的 JSON 数组,例如 ["img.example.com", "*.example.org"]'),
 ]
 InputTemplates = Annotated[
     Mapping[str, str],

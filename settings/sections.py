@@ -6,7 +6,7 @@ Chinese; it says unit and effect. Bounds stand in the types.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,6 +20,7 @@ from settings.kinds import (
     Days,
     EmptyCounts,
     HeaderSecret,
+    HostNames,
     HttpUrl,
     InputTemplates,
     Lease,
@@ -174,6 +175,7 @@ class DifyApp(Section):
     base_url: Annotated[HttpUrl, Field(min_length=1)]
     api_key: Annotated[HeaderSecret, Field(min_length=1)]
     kind: AppKind | None = None
+    files_url: HttpUrl | None = None
     input_key: Variable | None = None
     output_key: OptionalVariable | None = None
     inputs: InputTemplates | None = None
@@ -193,6 +195,7 @@ class WholeDifyApp(Section):
     name: Name
     base_url: str
     api_key: SecretStr
+    files_url: str
     kind: AppKind
     input_key: str
     output_key: str
@@ -214,6 +217,10 @@ class DifySettings(Section):
     """Dify 接口地址,含 /v1。"""
     api_key: HeaderSecret = SecretStr("")
     """默认应用的 API 密钥。"""
+    files_url: HttpUrl = ""
+    """网关能访问的 Dify 文件地址,例如 https://dify.example.com;空则用 dify.base_url 的主机。Dify 在内网时必填,否则图片和文件只能以链接发出。"""
+    media_hosts: HostNames = ()
+    """回答中别处的图片,在这些主机上的也作为图片发送,例如 ["img.example.com", "*.example.org"];其余留作链接。"""
     apps: Annotated[
         tuple[DifyApp, ...],
         Listed,
@@ -284,10 +291,18 @@ class DifySettings(Section):
         """All apps that can be asked, the default one first."""
         own = self.model_dump(include=set(WholeDifyApp.model_fields))
         first = () if self.missing else ({**own, "name": DEFAULT_APP},)
-        # Whom the default app falls back on is its own matter: it may be this very app.
-        shared = {**own, "fallback": ""}
-        others = ({**shared, **app.model_dump(exclude_none=True)} for app in self.apps)
+        others = (self._shared(own, app) | app.model_dump(exclude_none=True) for app in self.apps)
         return tuple(WholeDifyApp.model_validate(one) for one in (*first, *others))
+
+    def _shared(self, own: Mapping[str, Any], app: DifyApp) -> dict[str, Any]:
+        """
+        What holds for another app unless it says otherwise.
+
+        Whom the default app falls back on is its own matter: it may be this very app. And the files of
+        another Dify lie elsewhere.
+        """
+        files_url = self.files_url if app.base_url == self.base_url else ""
+        return {**own, "fallback": "", "files_url": files_url}
 
 
 class MessageProcessingSettings(Section):
@@ -303,6 +318,8 @@ class MessageProcessingSettings(Section):
     """Dify 不可用时,收到超过这么久的消息不再等它恢复而成为死信,秒。"""
     lease: Lease = 30
     """用户队列的租约,秒;每过三分之一续约一次,进程死后到期由别的进程接手。"""
+    attachment_wait: AgeOrNone = 600
+    """群里发的图片和文件等这个人的下一个问题多久,秒;到时一起交给 Dify。0 表示不理会图片和文件。"""
     crash_limit: Annotated[Number, Field(ge=1, le=100)] = 4
     """单独处理时仍使进程崩溃多少次后放入死信。"""
     max_queue_length: Annotated[Number, Field(ge=1, le=1_000_000)] = 100
@@ -353,6 +370,8 @@ class ReplySettings(Section):
     """第一段回复是否 @ 提问的人。"""
     strip_thinking: bool = True
     """是否去掉推理模型的思考过程(<think> 等),只发正文。"""
+    media: bool = True
+    """回答中的图片和文件是否作为图片和文件发到群里;关闭则以链接发出。"""
     plain_text: bool = False
     """是否把 Markdown 改成微信里易读的纯文本;各群可另设,见 python -m app.cli groups plain。"""
 

@@ -86,6 +86,7 @@ class DifySimulator(Simulator):
             name_seconds=name_seconds,
             connections=connections,
         )
+        self.uploads = self._questions.uploads
         AppPaths(self.apps, self.set_app).add_to(self.app)
         self._add_routes(StorePaths(self.release, self.store), DescriptionPaths(self.release))
         self.app.on_response_prepare.append(self._add_headers)
@@ -178,6 +179,7 @@ class DifySimulator(Simulator):
         add("GET", "/v1/conversations", paths.conversations)
         add("DELETE", "/v1/conversations/{id}", paths.delete_conversation)
         add("GET", "/v1/workflows/run/{id}", paths.run)
+        add("POST", "/v1/files/upload", self.uploads.upload)
         add("GET", "/v1/info", description.info)
         add("GET", "/v1/parameters", description.parameters)
         if self.release is Release.OLD:

@@ -35,6 +35,7 @@ from simulators.dify_question import MODEL_FAILED, Question, by_worker, is_strea
 from simulators.dify_release import Kind, Release, now
 from simulators.dify_script import Plan, make_plan, parse_script
 from simulators.dify_store import Conversation, Store
+from simulators.dify_uploads import Uploads
 from simulators.dify_wire import EventStream
 from simulators.faults import FaultSwitches
 from simulators.recorder import Record
@@ -69,6 +70,7 @@ class Questions:
         self.errands = self._afterlife.errands
         self.on_question: OnQuestion | None = None
         self._store = store
+        self.uploads = Uploads(release, store)
         self._faults = faults
         self._closing = closing
         self._pace = pace
@@ -103,6 +105,7 @@ class Questions:
             "query": asked["query"],
             "inputs": asked["inputs"],
             "conversation_id": asked["conversation_id"],
+            "files": asked.get("files") or [],
             "mode": "streaming" if streaming else "blocking",
         }
         if app.kind is Kind.AGENT and not streaming:
@@ -185,6 +188,7 @@ class Questions:
         Raises:
             DifyRefused: there is no such conversation, or the inputs are not what the form asks for.
         """
+        self.uploads.check(app, asked)
         user, wanted = asked["user"], asked["conversation_id"]
         found = None if wanted is None else self._store.find(app, user, wanted)
         if wanted is not None and found is None:

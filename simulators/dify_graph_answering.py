@@ -116,6 +116,7 @@ class GraphAnswering(Answering):
             steps=2 if outputs is None else self._question.steps,
             elapsed=time.monotonic() - self._began,
         )
+        data["files"] = [] if outputs is None else self._question.files()
         await self._run_frame("workflow_finished", data)
 
     def _llm_result(self) -> NodeResult:
@@ -149,13 +150,14 @@ class ChatflowAnswering(GraphAnswering):
 
     @override
     async def _after_model(self) -> None:
+        await self._tool_file()
         if self._plan.replacement is not None:
             await self._replace()
             if self._new:
                 await self._stop(STOPPED_BY_MODERATION)
                 return
         await self._node_started(ANSWER)
-        answered = {"answer": self._text, "files": []}
+        answered = {"answer": self._text, "files": self._question.files()}
         await self._node_finished(ANSWER, NodeResult(outputs=answered))
         await self._succeed()
 

@@ -20,6 +20,17 @@ from simulators.recorder import KEEP, Journal, Recorder
 
 OFFLINE_NOTICE = "30000"
 TEST_PUSH = "00000"
+#: A sent file, like any other, comes back when it is all there.
+ECHO_TYPES = {"text": GROUP_TEXT, "image": "80002", "file": "80009"}
+
+
+def echo_content(kind: str, content: str) -> str:
+    """What a callback of one's own message says: a text is the text, of other things there is XML."""
+    if kind == "text":
+        return content
+    if kind == "image":
+        return '<?xml version="1.0"?>\n<msg>\n\t<img aeskey="00" length="51361" md5="449f" />\n</msg>\n'
+    return '<?xml version="1.0"?>\n<msg><appmsg appid="" sdkver="0"><type>6</type></appmsg></msg>'
 
 
 class NobodyThere(ValueError):
@@ -148,9 +159,10 @@ class Speech:
                 account,
                 room,
                 from_user=message.bot,
-                content=message.content,
+                content=echo_content(message.kind, message.content),
                 ids=(message.msg_id, message.new_msg_id),
                 timestamp=message.create_time,
+                message_type=ECHO_TYPES[message.kind],
             )
             self._courier.post(room.group_id, body)
 

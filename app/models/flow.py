@@ -46,6 +46,8 @@ class IgnoreReason(StrEnum):
     PAT = "pat"
     #: A question that was taken back before it was answered.
     RECALLED = "recalled"
+    #: It goes along with the person's next question, if that comes in time.
+    ATTACHMENT = "attachment"
     UNKNOWN_TYPE = "unknown_type"
     NO_SENDER = "no_sender"
     NO_TEXT = "no_text"
@@ -123,6 +125,18 @@ class GroupMessage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MemberFile:
+    """A picture or a file that a person sent into a group; the gateway can fetch it."""
+
+    #: As the gateway's call for it wants them.
+    msg_id: str
+    content: str = field(repr=False)
+    is_image: bool
+    #: Empty: it has none.
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ignored:
     """A callback that needs no answer, and why."""
 
@@ -134,6 +148,8 @@ class Ignored:
     text: str = ""
     #: What it carries, of which there may be something to do beside answering.
     content: Content | None = None
+    #: What it brings, if somebody wants it.
+    file: MemberFile | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,11 +249,63 @@ class Usage:
     currency: str = ""
 
 
+class SegmentKind(StrEnum):
+    """What a segment carries."""
+
+    TEXT = "text"
+    #: An address of a picture.
+    IMAGE = "image"
+    #: A name and, in the next line, an address.
+    FILE = "file"
+    #: No part of an answer: the sentence after the last failure.
+    NOTICE = "notice"
+
+
+#: What stands for the text of a message that has none; nobody writes such a text.
+ECHO_TEXTS = {SegmentKind.IMAGE: "\ufffc image", SegmentKind.FILE: "\ufffc file"}
+
+
+def echo_text(kind: SegmentKind, content: str) -> str:
+    """By what the echo of a segment is known: its text; of what has none, that it is such a thing."""
+    return ECHO_TEXTS.get(kind, content)
+
+
+class LinkReason(StrEnum):
+    """Why a file of an answer is told as a link."""
+
+    OFF = "off"
+    PRIVATE_HOST = "private_host"
+    FOREIGN_HOST = "foreign_host"
+    TOO_MANY = "too_many"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerFile:
+    """A picture or a file that belongs to an answer."""
+
+    #: Signed: whoever has it can read the file. As Dify says it, at first; it may lack a host.
+    url: str = field(repr=False)
+    name: str = ""
+    is_image: bool = False
+    #: It stood in the text, from which it was taken.
+    is_from_text: bool = False
+    #: Why it is told as a link; None: it is sent.
+    link_reason: LinkReason | None = None
+
+    @property
+    def label(self) -> str:
+        """What stands for it where there is text only; no Markdown, should it be read as such."""
+        mark = "图片" if self.is_image else "文件"
+        return f"[{mark}:{self.name}]" if self.name else f"[{mark}]"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """Dify's whole answer to one question."""
 
     text: str
+    #: In the order in which they follow the text.
+    files: tuple[AnswerFile, ...] = ()
     conversation_id: str = ""
     dify_message_id: str = ""
     task_id: str = ""
@@ -246,19 +314,14 @@ class Answer:
     #: The stream ended before its end was said; the text is what was planned of it.
     is_cut_short: bool = False
 
+    @property
+    def said(self) -> str:
+        """The answer for those who read text only: each file is named in a line of its own."""
+        return "\n".join([*filter(str.strip, [self.text]), *(one.label for one in self.files)])
+
     def with_text(self, text: str) -> "Answer":
         """The same answer with another text."""
         return replace(self, text=text)
-
-
-class SegmentKind(StrEnum):
-    """What a segment carries."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    FILE = "file"
-    #: No part of an answer: the sentence after the last failure.
-    NOTICE = "notice"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import re2
@@ -70,6 +70,24 @@ def decide(
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
     quoted = message.quoted if rules.tells_quoted else None
     return Question(message=message, text=with_quoted(asked.strip(), quoted))
+
+
+def decide_file(
+    ignored: Ignored, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> Ignored:
+    """
+    Say whether what somebody sent goes along with that person's next question.
+
+    It is no question itself: nobody can mention the bot in it, and whoever sends one asks behind it.
+    """
+    origin = ignored.origin
+    if origin.from_user in own_accounts:
+        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE)
+    if not rules.is_enabled:
+        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
+    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
+        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    return replace(ignored, reason=IgnoreReason.ATTACHMENT)
 
 
 def compile_pattern(text: str) -> Matcher:

@@ -209,6 +209,12 @@ class AlertRefused(AlertError):
     code = "alert_refused"
 
 
+class DownloadFailed(ServiceError):
+    """A file that a person sent could not be fetched; the message is the reason, one word."""
+
+    code = "download_failed"
+
+
 class InputLacking(ServiceError):
     """The app requires variables for which the settings have no template: it is not asked."""
 

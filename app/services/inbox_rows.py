@@ -1,6 +1,7 @@
 """Rows of the inbox: made of a decision, to a line of the spill file and back. Pure."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from app.models.flow import (
     Decision,
     Ignored,
     IgnoreReason,
+    MemberFile,
     MessageId,
     Origin,
     Question,
@@ -31,6 +33,7 @@ DEDUPLICATED = frozenset(
     {
         IgnoreReason.OWN_MESSAGE,
         IgnoreReason.UNSUPPORTED_TYPE,
+        IgnoreReason.ATTACHMENT,
         IgnoreReason.NOT_GROUP,
         IgnoreReason.NO_TEXT,
         IgnoreReason.NOT_MENTIONED,
@@ -197,17 +200,31 @@ def _question_columns(question: Question, raw: bytes) -> dict[str, Any]:
 
 def _ignored_columns(ignored: Ignored, raw: bytes, *, keep_text: bool) -> dict[str, Any]:
     limit = FIRST_BYTES_OF_TOO_LARGE if ignored.reason is IgnoreReason.TOO_LARGE else RAW_BYTES
+    waiting = file_text(ignored.file) if ignored.reason is IgnoreReason.ATTACHMENT else None
     is_own = ignored.reason is IgnoreReason.OWN_MESSAGE and bool(ignored.text)
     return {
         "state": MessageState.IGNORED,
         "verdict": ignored.reason,
         "detail": ignored.detail[:500],
         "sender_name": "",
-        "text": (ignored.text or None) if keep_text else None,
         "question": None,
+        "text": waiting or ((ignored.text or None) if keep_text else None),
         "raw": _readable(raw[:limit]) if keep_text or ignored.reason in KEEP_RAW else None,
         "text_digest": text_digest(ignored.text) if is_own else None,
     }
+
+
+def file_text(file: MemberFile | None) -> str | None:
+    """What a person sent, as it waits in the row of its message."""
+    return None if file is None else json.dumps(asdict(file), ensure_ascii=False)
+
+
+def file_of_text(text: str | None) -> MemberFile | None:
+    """The same again; None: it is gone, or was written by another release."""
+    try:
+        return MemberFile(**json.loads(text or ""))
+    except (ValueError, TypeError):
+        return None
 
 
 def _readable(raw: bytes) -> str:

@@ -125,11 +125,7 @@ class Outbox:
             StoreUnavailable: it is unknown whether it was saved; a next claim will see.
         """
         verdict = (
-            CUT_SHORT
-            if answer.is_cut_short
-            else ANSWERED
-            if answer.text.strip()
-            else ANSWERED_NOTHING
+            CUT_SHORT if answer.is_cut_short else ANSWERED if answer.said else ANSWERED_NOTHING
         )
 
         async def work(connection: AsyncConnection) -> None:
@@ -148,7 +144,7 @@ class Outbox:
             row = await lock_row(connection, turn)
             await insert_segments(connection, turn, segments)
             await self._journal.enter(
-                connection, turn, row, columns, answer=answer.text, outcome=verdict
+                connection, turn, row, columns, answer=answer.said, outcome=verdict
             )
             if answer.conversation_id not in ("", turn.conversation_id):
                 await save_session(

@@ -36,7 +36,7 @@ _RECENT = (
     .order_by(_S.sending_at)
 )
 _LIVE = (
-    select(_S.seq, _S.content, _S.mention)
+    select(_S.seq, _S.kind, _S.content, _S.mention)
     .where(
         _S.message_id == bindparam("this_id"),
         _S.state != SegmentState.CANCELLED,
@@ -61,7 +61,13 @@ async def live_segments(connection: AsyncConnection, message_id: MessageId) -> t
     """What a group has, or will have, of the answer to a message."""
     rows = await connection.execute(_LIVE, {"this_id": message_id})
     return tuple(
-        Segment(seq=row.seq, content=row.content, mention=WcId(row.mention)) for row in rows
+        Segment(
+            seq=row.seq,
+            kind=SegmentKind(row.kind),
+            content=row.content,
+            mention=WcId(row.mention),
+        )
+        for row in rows
     )
 
 

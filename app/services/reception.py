@@ -25,7 +25,7 @@ from app.models.flow import (
 from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
-from app.services.decide import decide
+from app.services.decide import decide, decide_file
 from app.services.ecloud.callback import parse_callback
 from app.services.errors import StoreUnavailable
 from app.services.groups import Groups
@@ -54,12 +54,15 @@ class Reception:
         recalls: Recalls,
         metrics: Metrics,
         clock: Clock,
+        keeps_files: bool = False,
         window: float = 0.0,
     ) -> None:
         """
         Args:
+            keeps_files: what somebody sends waits for that person's next question.
             window: seconds that a message's own time may be away from now; 0: any.
         """
+        self._keeps_files = keeps_files
         self._window = window
         self._inbox = inbox
         self._accounts = accounts
@@ -103,21 +106,21 @@ class Reception:
     def _is_untimely(self, parsed: GroupMessage | Ignored) -> bool:
         """A question without a time counts as one of another time: whoever forges it leaves it out."""
         time = parsed.origin.timestamp
-        has_to_say = bool(time) or isinstance(parsed, GroupMessage)
+        has_to_say = bool(time) or isinstance(parsed, GroupMessage) or parsed.file is not None
         return 0 < self._window < abs(self._clock.time() - time) and has_to_say
 
     def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
-        if not isinstance(parsed, GroupMessage):
-            return parsed
         origin = parsed.origin
+        own, now = self._accounts.own_ids, self._clock.time()
+        if not isinstance(parsed, GroupMessage):
+            if parsed.file is None or not self._keeps_files:
+                return parsed
+            rules = self._groups.settings(origin.bot_wc_id, origin.group_id).rules
+            return decide_file(parsed, rules, own_accounts=own, now=now)
         self._groups.note(origin.bot_wc_id, origin.group_id)
-        return decide(
-            parsed,
-            self._groups.settings(origin.bot_wc_id, origin.group_id).rules,
-            own_accounts=self._accounts.own_ids,
-            now=self._clock.time(),
-        )
+        rules = self._groups.settings(origin.bot_wc_id, origin.group_id).rules
+        return decide(parsed, rules, own_accounts=own, now=now)
 
     def _take_news(self, ignored: Ignored) -> None:
         """What there is to do beside answering; after the question it may be about is on its way."""

@@ -16,7 +16,8 @@ from app.services.dify.client import DifyClient
 from app.services.dify.gate import Gate, Slot
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.moderation import Moderation
-from app.services.dify.wire import ChatRequest
+from app.services.dify.wire import ChatFile, ChatRequest
+from app.services.enclosing import Enclosing
 from app.services.errors import (
     DifyConversationGone,
     DifyConversationSpoilt,
@@ -29,6 +30,7 @@ from app.services.errors import (
     code_of,
     loggable,
 )
+from app.services.media import note_links
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
@@ -94,6 +96,7 @@ class Replies:
         stages: Stages,
         rescue: Rescue,
         recap: Recap,
+        enclosing: Enclosing,
         metrics: Metrics,
         clock: Clock,
         streaming: bool,
@@ -109,6 +112,7 @@ class Replies:
         self._stages = stages
         self._rescue = rescue
         self._recap = recap
+        self._enclosing = enclosing
         self._metrics = metrics
         self._clock = clock
         self._streaming = streaming
@@ -216,22 +220,26 @@ class Replies:
 
     async def _ask_with_healing(self, one: _Try) -> None:
         conversation = one.turn.conversation_id
+        files = await self._enclosing.files(one.turn)
         try:
-            await self._ask(one, conversation, one.turn.question)
+            await self._ask(one, conversation, one.turn.question, files)
         except (DifyConversationGone, DifyConversationSpoilt) as error:
             if not conversation or one.reply.planned:
                 raise
             event = _LEFT[type(error)]
             logger.warning(event, conversation=conversation, error=loggable(error))
-            await self._ask(one, "", await self._recap.question(one.turn))
+            await self._ask(one, "", await self._recap.question(one.turn), files)
 
-    async def _ask(self, one: _Try, conversation_id: str, query: str) -> None:
+    async def _ask(
+        self, one: _Try, conversation_id: str, query: str, files: tuple[ChatFile, ...]
+    ) -> None:
         turn = one.turn
         request = ChatRequest(
             query=query,
             user=turn.user,
             conversation_id=conversation_id,
             inputs=self._fill_in(turn),
+            files=files,
         )
         one.reply = self._reply(turn)
         one.asking = Asking(conversation_id=conversation_id, asked_at=utc_now())
@@ -254,7 +262,8 @@ class Replies:
         one.hear_first(watch.seconds)
         answer = self._wording.of(answer, is_plain=one.turn.is_plain)
         self._metrics.count_tokens(self._dify.name, answer.usage)
-        segments = self._segmenter.whole(one.turn, answer.text)
+        segments = self._segmenter.answer(one.turn, answer)
+        note_links(answer)
         await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
         logger.info("dify.answered", segments=len(segments))
 

@@ -8,13 +8,16 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import WcId
-from app.peers import own_callback_urls
+from app.peers import media_rules, own_callback_urls
 from app.runtime import Role, Runtime, has_embedded_queue
+from app.services.attachments import Attachments
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
+from app.services.enclosing import Carrier, Enclosing
 from app.services.errors import ServiceError
+from app.services.plain_text import PlainText
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
 from app.services.recovery import Recovery
@@ -273,18 +276,44 @@ async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
 
 def make_desks(runtime: Runtime, turns: Turns) -> Desks:
     """The apps at work in this process."""
-    wording = Wording(strips_thinking=runtime.settings.reply.strip_thinking)
+    settings = runtime.settings
+    plain = PlainText()
+    carrier = _make_carrier(runtime)
+
+    def worded(name: str) -> Wording:
+        rules = media_rules(settings, name)
+        return Wording(settings.reply.strip_thinking, plain, media=rules)
+
     return Desks(
         (
-            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app, wording))
+            Desk(
+                name,
+                gate=app.gate,
+                replies=_make_replies(runtime, turns, app, worded(name), carrier),
+            )
             for name, app in runtime.apps.items()
         ),
         queue=runtime.queue,
-        concurrency=runtime.settings.worker.concurrency,
+        concurrency=settings.worker.concurrency,
     )
 
 
-def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wording) -> Replies:
+def _make_carrier(runtime: Runtime) -> Carrier | None:
+    """What brings files of members to the apps; None: there is no gateway to fetch them from."""
+    if runtime.ecloud is None:
+        return None
+    return Carrier.of(
+        runtime.ecloud,
+        accounts=runtime.accounts,
+        downloader=runtime.downloader,
+        clock=runtime.clock,
+        rng=runtime.rng,
+    )
+
+
+def _make_replies(
+    runtime: Runtime, turns: Turns, app: AskedApp, wording: Wording, carrier: Carrier | None
+) -> Replies:
     rescue = Rescue(
         wording=wording,
         recovery=Recovery(
@@ -305,6 +334,11 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wordin
         stages=runtime.stages,
         rescue=rescue,
         recap=Recap(runtime.store, runtime.settings.dify.recap_turns),
+        enclosing=Enclosing(
+            Attachments(runtime.store, runtime.settings.message_processing.attachment_wait),
+            carrier,
+            app.client,
+        ),
         metrics=runtime.metrics,
         clock=runtime.clock,
         streaming=app.is_streamed,

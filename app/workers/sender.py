@@ -11,11 +11,12 @@ from datetime import timedelta
 
 from loguru import logger
 
-from app.models.flow import WcId
+from app.models.flow import SegmentKind, SentMessage, WcId
 from app.services.accounts import Accounts
 from app.services.ecloud.client import EcloudClient
 from app.services.ecloud.pacing import WINDOW, Pacer
 from app.services.errors import EcloudError, QueueUnavailable, StoreUnavailable
+from app.services.media import read_file_content
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.outbox_table import Planned
@@ -216,11 +217,8 @@ class AccountSender:
 
     async def _call(self, lane: Lane, segment: Planned, w_id: str) -> None:
         started = self._clock.monotonic()
-        at = (segment.mention,) if segment.mention else ()
         try:
-            receipt = await self._ecloud.send_text(
-                w_id=w_id, group_id=segment.group_id, text=segment.content, at=at
-            )
+            receipt = await self._speak(segment, w_id)
         except EcloudError as error:
             self._observe(started, error.code)
             await self._failed.settle(lane, w_id, error)
@@ -229,6 +227,17 @@ class AccountSender:
         self._availability.sent(lane.group)
         self._debts.sent(lane, receipt)
         logger.info("segment.sent", seq=segment.seq, tries=segment.tries + 1)
+
+    async def _speak(self, segment: Planned, w_id: str) -> SentMessage:
+        """The call that the segment's kind wants."""
+        group, content = segment.group_id, segment.content
+        if segment.kind is SegmentKind.IMAGE:
+            return await self._ecloud.send_image(w_id=w_id, group_id=group, url=content)
+        if segment.kind is SegmentKind.FILE:
+            name, url = read_file_content(content)
+            return await self._ecloud.send_file(w_id=w_id, group_id=group, url=url, name=name)
+        at = (segment.mention,) if segment.mention else ()
+        return await self._ecloud.send_text(w_id=w_id, group_id=group, text=content, at=at)
 
     def _observe(self, started: float, outcome: str) -> None:
         seconds = self._clock.monotonic() - started

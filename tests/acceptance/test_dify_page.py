@@ -8,7 +8,7 @@ Dify fails, and the exact segments of the group, stand here.
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from app.services.queue import breakers
 from config import describe_settings
 from simulators.dify_release import Kind, Release
 from simulators.dify_script import PREAMBLE, make_plan, parse_script
+from simulators.ecloud_media import PNG
 from tests.acceptance.dify_page import (
     NOTICE,
     PING,
@@ -442,6 +443,84 @@ HEALTHY: Mapping[str, Case] = {
     "chatflow-old": Case(peer=OLD_CHATFLOW, question=good(), check=check_kept),
 }
 
+SIGNED_PNG = "/files/tools/a.png?timestamp=1&nonce=2&sign=x"
+SIGNED_PDF = "/files/tools/b.pdf?timestamp=1&nonce=2&sign=y"
+OUTSIDE = {"files_url": "https://files.example.com"}
+
+FILES: Mapping[str, Case] = {
+    "picture": Case(
+        peer=Sim(),
+        question=f"[[text=见图![图]({SIGNED_PNG})和[报告]({SIGNED_PDF})。]]",
+        group=(
+            "见图和报告。",
+            f"https://files.example.com{SIGNED_PNG}",
+            f"https://files.example.com{SIGNED_PDF}",
+        ),
+        settings=OUTSIDE,
+    ),
+    "picture-of-a-tool": Case(
+        peer=Sim(kind=Kind.AGENT),
+        question=f"[[empty]] [[tool_file={SIGNED_PNG}]]",
+        group=(f"https://files.example.com{SIGNED_PNG}",),
+        settings=OUTSIDE,
+    ),
+    "picture-inside": Case(
+        peer=(answered("见图![图](http://api:5001/files/a.png?sign=x)"),),
+        group=("见图", "[图片:图] (http://api:5001/files/a.png?sign=x)"),
+    ),
+}
+
+PICTURE = "<msg><img aeskey='00' length='51361' /></msg>"
+
+
+def showing(data: bytes = PNG) -> Callable[[Playing], Awaitable[None]]:
+    """The person sends a picture first; the gateway keeps *data* as it."""
+
+    async def show(playing: Playing) -> None:
+        gateway = playing.stage.gateway
+        said = gateway.say(playing.group, playing.person, PICTURE, message_type="80002")
+        gateway.media.kept[str(said.msg_id)] = data
+
+    return show
+
+
+async def check_with_picture(playing: Playing) -> None:
+    """Dify has it, and the question names it."""
+    [asked] = [one for one in playing.server.questions() if one.facts["query"] == playing.question]
+    [file] = asked.facts["files"]
+
+    assert file["type"] == "image"
+    assert playing.server.uploads.files[file["upload_file_id"]].data == PNG
+
+
+async def check_without_picture(playing: Playing) -> None:
+    """The question goes alone."""
+    [asked] = [one for one in playing.server.questions() if one.facts["query"] == playing.question]
+
+    assert asked.facts["files"] == []
+
+
+NO_FILES = Sim(settings={"parameters": {"file_upload": {"enabled": False}}})
+
+ATTACHED: Mapping[str, Case] = {
+    "attachment": Case(peer=Sim(), question=good(), prepare=showing(), check=check_with_picture),
+    "attachment-unwanted": Case(
+        peer=NO_FILES, question=good(), prepare=showing(), check=check_without_picture
+    ),
+    "attachment-torn": Case(
+        peer=Sim(),
+        question=good(),
+        prepare=showing(b"<html>expired</html>"),
+        check=check_without_picture,
+    ),
+    "attachment-too-large": Case(
+        peer=Sim(),
+        question=good(),
+        prepare=showing(PNG + bytes(10 * 1024 * 1024)),
+        check=check_without_picture,
+    ),
+}
+
 CONVERSATIONS: Mapping[str, Case] = {
     "conversation-unknown": Case(
         peer=Sim(),
@@ -684,6 +763,8 @@ REPLACED: Mapping[str, Case] = {
 
 CASES = {
     **HEALTHY,
+    **FILES,
+    **ATTACHED,
     **KEYS,
     **BUSY,
     **CONVERSATIONS,
@@ -768,7 +849,7 @@ async def test_what_the_page_says_is_kept_has_a_column() -> None:
     """Under these names."""
     kept = page_table("| 表 | 列 |")
 
-    assert len(kept) == 7
+    assert len(kept) == 8
     for table, columns, _ in kept:
         known = Base.metadata.tables[table.strip("`")].columns.keys()
         assert set(re.findall(r"`(\w+)`", columns)) <= set(known), table

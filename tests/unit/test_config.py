@@ -51,6 +51,8 @@ CONTRACT: dict[str, Any] = {
     "ecloud.image_endpoint": "sendImage2",
     "dify.base_url": "",
     "dify.apps": (),
+    "dify.files_url": "",
+    "dify.media_hosts": (),
     "dify.streaming_enabled": False,
     "dify.streaming_timeout": 120,
     "dify.blocking_timeout": 120,
@@ -65,11 +67,13 @@ CONTRACT: dict[str, Any] = {
     "dify.recap_turns": 0,
     "reply.strip_thinking": True,
     "reply.plain_text": False,
+    "reply.media": True,
     "message_processing.max_retry_count": 3,
     "message_processing.retry_delay": 5,
     "message_processing.queue_timeout": 300,
     "message_processing.outage_max_wait": 86400,
     "message_processing.lease": 30,
+    "message_processing.attachment_wait": 600,
     "message_processing.crash_limit": 4,
     "message_processing.max_queue_length": 100,
     "message_processing.max_waiting": 200_000,
@@ -967,7 +971,7 @@ def test_secret_may_stand_in_a_file(name: str, value: str, by: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("CONSOLE_PASSWORD", "correct horse"), ("ECLOUD_IMAGE_ENDPOINT", "sendImage")],
+    [("CONSOLE_PASSWORD", "correct horse")],
 )
 def test_setting_that_nothing_reads_yet_is_said_at_the_start(name: str, value: str) -> None:
     """An operator who sets it must not believe that it works; the default is no setting."""

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterable, Callable
 
-from app.models.flow import Answer, Usage
+from app.models.flow import Answer, AnswerFile, Usage
+from app.services.dify.files import in_order
 from app.services.dify.responses import stream_fault
 from app.services.dify.thinking import THINKING
 from app.services.dify.wire import (
@@ -10,6 +11,7 @@ from app.services.dify.wire import (
     ChatEvent,
     Ended,
     Failed,
+    FileSaid,
     Frame,
     Paused,
     Started,
@@ -36,6 +38,7 @@ class Assembly:
     def __init__(self, *, has_conversation: bool = False) -> None:
         self._has_conversation = has_conversation
         self._parts: list[str] = []
+        self._files: list[AnswerFile] = []
         self._length = 0
         self._ids = Started()
         self._usage = Usage()
@@ -85,6 +88,7 @@ class Assembly:
         """The answer so far as a value."""
         return Answer(
             text=self.text,
+            files=in_order(self._files),
             conversation_id=self._ids.conversation_id,
             dify_message_id=self._ids.message_id,
             task_id=self._ids.task_id,
@@ -119,8 +123,11 @@ class Assembly:
                 return self._append(event)
             case TextReplaced():
                 self._replace(event)
+            case FileSaid():
+                self._files.append(event.file)
             case Ended():
                 self._has_ended = True
+                self._files += event.files
                 self._usage = event.usage if event.usage != Usage() else self._usage
             case WorkflowFinished():
                 return self._finish(event)
@@ -150,6 +157,7 @@ class Assembly:
     def _replace(self, event: TextReplaced) -> None:
         self._parts.clear()
         self._length = 0
+        self._files = [file for file in self._files if not file.is_from_text]
         # What a filter behind us takes back is no word of moderation.
         self._is_replaced = self._is_replaced or event.reason != THINKING
         self._add(event.text)
@@ -161,6 +169,7 @@ class Assembly:
             self._failure = event
             return [event]
         self._has_finished = True
+        self._files += event.files
         if self._usage == Usage():
             self._usage = event.usage
         return [*self._fill_in(event.answer), event]

@@ -7,13 +7,16 @@ from typing import Any
 import orjson
 
 from app.models.flow import Answer, Usage
+from app.services.dify.files import parse_file, parse_files
 from app.services.dify.outputs import parse_outputs
 from app.services.dify.sse import SseEvent
+from app.services.dify.uploads import parse_uploads
 from app.services.dify.wire import (
     AppParameters,
     ChatEvent,
     Ended,
     Failed,
+    FileSaid,
     Frame,
     InputField,
     Paused,
@@ -90,6 +93,7 @@ def parse_answer(body: Mapping[str, Any]) -> Answer:
     ids = _ids("message", body)
     return Answer(
         text=_text(body, "answer"),
+        files=parse_files(body.get("files")),
         conversation_id=ids.conversation_id,
         dify_message_id=ids.message_id,
         task_id=ids.task_id,
@@ -107,6 +111,7 @@ def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
         and outputs.get("enabled") is not False,
         opening_statement=_text(body, "opening_statement"),
         inputs=_input_fields(body.get("user_input_form")),
+        uploads=parse_uploads(body),
     )
 
 
@@ -154,9 +159,11 @@ def parse_run(
     if isinstance(outputs, str):
         # Older releases give it as the text of its JSON.
         outputs = load_object(outputs)
+    output = parse_outputs(outputs if isinstance(outputs, dict) else {}, output_key)
     return StoredRun(
         status=status,
-        answer=parse_outputs(outputs if isinstance(outputs, dict) else {}, output_key).text,
+        answer=output.text,
+        files=output.files,
         error=_text(body, "error"),
         usage=Usage(total_tokens=_count(body, "total_tokens")),
         goes_on_alone=goes_on_alone,
@@ -170,6 +177,7 @@ def _stored_message(body: Mapping[str, Any]) -> StoredMessage:
         answer=_text(body, "answer"),
         status=_text(body, "status"),
         created_at=_count(body, "created_at"),
+        files=parse_files(body.get("message_files")),
     )
 
 
@@ -181,7 +189,11 @@ def answer_events(answer: Answer) -> tuple[ChatEvent, ...]:
         task_id=answer.task_id,
         workflow_run_id=answer.workflow_run_id,
     )
-    return started, TextDelta(text=answer.text), Ended(usage=answer.usage)
+    return (
+        started,
+        TextDelta(text=answer.text),
+        Ended(usage=answer.usage, files=answer.files),
+    )
 
 
 def _event(name: str, body: Mapping[str, Any]) -> ChatEvent:
@@ -202,7 +214,15 @@ def _message_replace(body: Mapping[str, Any]) -> ChatEvent:
 
 
 def _message_end(body: Mapping[str, Any]) -> ChatEvent:
-    return Ended(usage=_usage(_object(_object(body, "metadata"), "usage")))
+    return Ended(
+        usage=_usage(_object(_object(body, "metadata"), "usage")),
+        files=parse_files(body.get("files")),
+    )
+
+
+def _message_file(body: Mapping[str, Any]) -> ChatEvent:
+    file = parse_file(body)
+    return Unknown(name="message_file") if file is None else FileSaid(file=file)
 
 
 def _error(body: Mapping[str, Any]) -> ChatEvent:
@@ -231,6 +251,7 @@ def _workflow_finished(body: Mapping[str, Any], output_key: str | None) -> ChatE
         error=_text(data, "error"),
         usage=Usage(total_tokens=_count(data, "total_tokens")),
         unclear_outputs=output.unclear,
+        files=(*output.files, *parse_files(data.get("files"))),
     )
 
 
@@ -240,6 +261,7 @@ _PARSERS: Mapping[str, Callable[[Mapping[str, Any]], ChatEvent]] = {
     "message": _message,
     "agent_message": _agent_message,
     "message_replace": _message_replace,
+    "message_file": _message_file,
     "message_end": _message_end,
     "workflow_paused": _paused,
     "human_input_required": _paused,

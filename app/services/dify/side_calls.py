@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
 from app.services.dify.responses import decipher
 from app.services.dify.transport import Transport
 from app.utils.clock import Clock
@@ -31,7 +33,7 @@ class SideCalls:
         method: str,
         path: str,
         *,
-        body: bytes | None = None,
+        body: bytes | aiohttp.FormData | None = None,
         has_conversation: bool = False,
         seconds: float | None = None,
     ) -> SideReply:

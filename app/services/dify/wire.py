@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models.flow import Usage
+from app.models.flow import AnswerFile, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +80,20 @@ class InputField:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UploadRules:
+    """Which files an app takes along with a question."""
+
+    #: ``image``, ``document``, ``audio``, ``video``, ``custom``; empty: none.
+    kinds: frozenset[str] = frozenset()
+    #: Of ``custom`` ones, in lower case with the dot.
+    extensions: frozenset[str] = frozenset()
+    #: With one question; 0: not said.
+    most: int = 0
+    #: Largest file of a kind, in bytes; what is missing is not said.
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AppParameters:
     """What an app says about itself that matters to us."""
 
@@ -87,6 +101,7 @@ class AppParameters:
     is_output_moderated: bool
     opening_statement: str = ""
     inputs: tuple[InputField, ...] = ()
+    uploads: UploadRules = field(default_factory=UploadRules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +116,8 @@ class StoredMessage:
     status: str
     #: Seconds since 1970 by Dify's clock.
     created_at: int
+    #: Those of the answer.
+    files: tuple[AnswerFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +132,7 @@ class StoredRun:
     usage: Usage
     #: Its release lets a run go on when nobody listens; else "running" may stand there for ever.
     goes_on_alone: bool
+    files: tuple[AnswerFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,10 +172,18 @@ class TextReplaced:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FileSaid:
+    """A file that belongs to the answer."""
+
+    file: AnswerFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
     """``message_end``: the answer is whole."""
 
     usage: Usage = field(default_factory=Usage)
+    files: tuple[AnswerFile, ...] = ()
 
 
 #: Statuses of a run that has no answer.
@@ -176,6 +202,7 @@ class WorkflowFinished:
     usage: Usage = field(default_factory=Usage)
     #: Names of the outputs, of which none is known to be the answer.
     unclear_outputs: tuple[str, ...] = ()
+    files: tuple[AnswerFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +236,16 @@ class Unknown:
 
 
 ChatEvent = (
-    Started | TextDelta | TextReplaced | Ended | WorkflowFinished | Failed | Paused | Ping | Unknown
+    Started
+    | TextDelta
+    | TextReplaced
+    | FileSaid
+    | Ended
+    | WorkflowFinished
+    | Failed
+    | Paused
+    | Ping
+    | Unknown
 )
 
 

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from app.models.flow import SegmentKind
+
 ROOM_SUFFIX = "@chatroom"
 EVERYBODY = "notify@all"
 
@@ -26,6 +28,10 @@ PRIVATE_KINDS = frozenset({TypeKind.PRIVATE_TEXT, TypeKind.PRIVATE_QUOTE, TypeKi
 #: What somebody said or sent; the others are news of the gateway.
 MESSAGE_KINDS = TEXT_KINDS | QUOTE_KINDS | {TypeKind.GROUP_OTHER, TypeKind.PRIVATE_OTHER}
 
+
+#: What a message of ours is the echo of, besides text. A file comes twice; only when it is all there
+#: it counts, so that each sending has one echo.
+ECHO_KINDS = {"80002": SegmentKind.IMAGE, "80009": SegmentKind.FILE}
 
 _CONTENT = {
     "02": "图片",
