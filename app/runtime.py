@@ -49,8 +49,10 @@ from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
+from app.services.paces import Paces
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
@@ -105,6 +107,8 @@ class Runtime:
     leases: Leases
     bell: OutboxBell
     spill_signs: SpillSigns
+    paces: Paces
+    notices: OfflineNotices
     stages: Stages
     spill: Spill
     inbox: Inbox
@@ -216,6 +220,7 @@ def _assemble(
     recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
     bell = OutboxBell(redis)
     ecloud = make_ecloud(settings.ecloud, http)
+    notices = OfflineNotices(redis)
     journal = Journal(zone)
     return Runtime(
         settings=settings,
@@ -231,6 +236,8 @@ def _assemble(
         leases=Leases(redis, holder=holder, clock=clock),
         bell=bell,
         spill_signs=SpillSigns(redis, holder=holder),
+        paces=Paces(redis),
+        notices=notices,
         stages=stages,
         spill=spill,
         inbox=inbox,
@@ -248,6 +255,7 @@ def _assemble(
             contacts=contacts,
             room_news=room_news,
             recalls=recalls,
+            notices=notices,
             metrics=metrics,
             clock=clock,
             window=settings.ecloud.callback_window,

@@ -26,6 +26,7 @@ ONE_DAY = 86_400
 ONE_YEAR = 31_536_000
 MIN_TOKEN_LENGTH = 16
 MAX_TOKENS = 2
+HOURS, MINUTES = 24, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,19 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
+def _check_quiet_hours(text: str) -> str:
+    found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)", text)
+    if text and found is None:
+        raise ValueError("写法是 HH:MM-HH:MM")
+    if found is not None:
+        begin, end = (found[1], found[2]), (found[3], found[4])
+        if any(int(hour) >= HOURS or int(minute) >= MINUTES for hour, minute in (begin, end)):
+            raise ValueError("没有这个时刻")
+        if begin == end:
+            raise ValueError("起止相同")
+    return text
+
+
 def _check_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -291,6 +305,10 @@ InputTemplates = Annotated[
     ),
 ]
 """Variables of an app by templates of ``str.format`` that name placeholders only."""
+QuietHours = Annotated[
+    str, AfterValidator(_check_quiet_hours), Allowed("HH:MM-HH:MM,例如 23:00-07:00,或空")
+]
+"""A time of day, which may go over midnight; empty: none."""
 Timezone = Annotated[
     str, AfterValidator(_check_timezone), Allowed("IANA 时区名,例如 Asia/Shanghai")
 ]

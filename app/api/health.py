@@ -26,6 +26,8 @@ class HealthView:
     accounts: Callable[[], dict[str, Any]]
     #: Peers that are left alone for now; none while Redis is away.
     breakers: Callable[[], Awaitable[list[dict[str, Any]]]]
+    #: What the sender of each account does now, or what holds it back.
+    sending: Callable[[], Awaitable[list[dict[str, Any]]]]
     #: Facts about this process.
     about: Callable[[], dict[str, Any]]
     exposition: Callable[[], Awaitable[bytes]]
@@ -42,13 +44,14 @@ def health_router(view: HealthView) -> APIRouter:
         "`down` 有的不可用。"
         "`dependencies` 逐项列出数据库、Redis、Dify、E云管家:`warnings` 是隐患和改法,`details` 是版本等;"
         "`figures` 是等待数、死信等。"
-        "`breakers` 是暂停提问的对方:从何时起、原因、暂停了多少用户。",
+        "`breakers` 是暂停提问的对方:从何时起、原因、暂停了多少用户。"
+        "`sending` 是各微信号的发送在做什么,或为什么现在不发。",
         response_description="已配置的依赖都可用",
         responses={503: {"description": "有已配置的依赖不可用", **_JSON}},
     )
     async def health() -> JSONResponse:
-        found, figures, breakers = await asyncio.gather(
-            view.report.look(), view.figures(), view.breakers()
+        found, figures, breakers, sending = await asyncio.gather(
+            view.report.look(), view.figures(), view.breakers(), view.sending()
         )
         body = {
             "status": _overall(found),
@@ -57,6 +60,7 @@ def health_router(view: HealthView) -> APIRouter:
             "figures": figures,
             "accounts": view.accounts(),
             "breakers": breakers,
+            "sending": sending,
         }
         is_down = any(one.state is DependencyState.DOWN for one in found.values())
         return JSONResponse(body, status_code=503 if is_down else 200)
