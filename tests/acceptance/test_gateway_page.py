@@ -81,7 +81,7 @@ class Play:
     @property
     def asked(self) -> int:
         """How often Dify was asked."""
-        return len(self.dify.recorder.of("request", "/v1/chat-messages"))
+        return len(self.dify.questions())
 
     async def look(self, bridge: Inside) -> None:
         """What the operator can see now."""
