@@ -51,9 +51,11 @@ from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
+from app.services.paces import Paces
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
 from app.services.queue.limits import Limits
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
@@ -110,6 +112,8 @@ class Runtime:
     limits: Limits
     bell: OutboxBell
     spill_signs: SpillSigns
+    paces: Paces
+    notices: OfflineNotices
     stages: Stages
     spill: Spill
     inbox: Inbox
@@ -233,6 +237,7 @@ def _assemble(
     recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
     bell = OutboxBell(redis)
     ecloud = make_ecloud(settings.ecloud, http)
+    notices = OfflineNotices(redis)
     journal = Journal(zone)
     return Runtime(
         settings=settings,
@@ -249,6 +254,8 @@ def _assemble(
         limits=Limits(redis, process=holder),
         bell=bell,
         spill_signs=SpillSigns(redis, holder=holder),
+        paces=Paces(redis),
+        notices=notices,
         stages=stages,
         spill=spill,
         inbox=inbox,
@@ -266,6 +273,7 @@ def _assemble(
             contacts=contacts,
             room_news=room_news,
             recalls=recalls,
+            notices=notices,
             metrics=metrics,
             clock=clock,
             keeps_files=processing.attachment_wait > 0,

@@ -28,6 +28,7 @@ from settings.kinds import (
     Networks,
     Number,
     Pause,
+    QuietHours,
     Re2Pattern,
     TimeLimit,
     Timezone,
@@ -120,6 +121,20 @@ class EcloudSettings(Section):
     """每个微信号每分钟最多发送的条数;0 表示不限制。"""
     send_gap: Pause = 0.6
     """同一微信号两次发送之间随机间隔的最大值,秒(最小值是它的三分之一);0 表示不间隔。"""
+    target_gap: Pause = 2
+    """下一条发往另一个群时随机间隔的最大值,秒(最小值是它的三分之一);小于 ecloud.send_gap 时以后者为准,后者为 0 时不间隔。"""
+    images_per_minute: Annotated[Number, Field(ge=0, le=10_000)] = 3
+    """其中图片每分钟最多几张;0 或 ecloud.sends_per_minute 为 0 时不另限。"""
+    files_per_minute: Annotated[Number, Field(ge=0, le=10_000)] = 3
+    """其中文件每分钟最多几个;0 或 ecloud.sends_per_minute 为 0 时不另限。"""
+    sends_per_day: Annotated[Number, Field(ge=0, le=1_000_000)] = 0
+    """每个微信号一天(从 conversations.timezone 的零点起)最多发送的条数;0 表示不限制。"""
+    warm_up_days: Annotated[Number, Field(ge=0, le=365)] = 0
+    """新微信号从第一次见到起,各项条数上限用这么多天逐日升到全额;0 表示立即全额。"""
+    quiet_hours: QuietHours = ""
+    """每天不发送也不提问的时段(conversations.timezone),例如 23:00-07:00;空表示没有。"""
+    poll_interval: Annotated[Number, Field(ge=5, le=3600)] = 60
+    """每隔多少秒查一次微信号是否在线。"""
     on_unknown_send: Literal["resend", "skip"] = "resend"
     """崩溃或超时后无法判断是否已发出的那一段:resend 重发,skip 跳过。"""
     accounts: Annotated[

@@ -11,6 +11,7 @@ from typing import Any
 from app.api.breakers import refresh_breakers, shown_breakers
 from app.api.health import HealthView
 from app.api.limits import refresh_limits, shown_limits
+from app.api.sending import refresh_sending, shown_sending
 from app.models.flow import WcId
 from app.opening import DATABASE, REDIS
 from app.runtime import Role, Runtime
@@ -148,6 +149,7 @@ def make_health_view(runtime: Runtime, *, is_draining: Callable[[], bool]) -> He
         accounts=lambda: _accounts(runtime),
         breakers=partial(shown_breakers, runtime),
         limits=partial(shown_limits, runtime),
+        sending=partial(shown_sending, runtime),
         about=about,
         exposition=exposition,
     )
@@ -185,8 +187,8 @@ async def _refresh_gauges(runtime: Runtime) -> None:
     metrics = runtime.metrics
     metrics.spilled.set(runtime.inbox.spilled)
     refresh_limits(runtime)
-    found, depth, _ = await asyncio.gather(
-        _figures(runtime), _depth(runtime), refresh_breakers(runtime)
+    found, depth, *_ = await asyncio.gather(
+        _figures(runtime), _depth(runtime), refresh_breakers(runtime), refresh_sending(runtime)
     )
     if found is None or depth is None:
         metrics.scrape_failures.inc()

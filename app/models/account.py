@@ -51,6 +51,8 @@ class Account(Base):
     state: Mapped[str] = mapped_column(exact(16), default=AccountState.UNKNOWN)
     #: When the state began; for a down one: when the account stopped being able to send.
     since: Mapped[datetime] = mapped_column(Moment)
+    #: When this bridge first heard of it; NULL: before that was written down.
+    first_seen_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Group(Base):

@@ -259,6 +259,8 @@ class SegmentKind(StrEnum):
     FILE = "file"
     #: No part of an answer: the sentence after the last failure.
     NOTICE = "notice"
+    #: The answer to a command, not Dify's: goes out before answers that are not begun.
+    COMMAND = "command"
 
 
 #: What stands for the text of a message that has none; nobody writes such a text.

@@ -21,7 +21,7 @@ from app.services.dify.uploads import kind_of, mime_of, picture_extension
 from app.services.dify.wire import ChatFile, UploadRules
 from app.services.downloads import Downloader
 from app.services.ecloud.client import EcloudClient
-from app.services.ecloud.pacing import Pacer
+from app.services.ecloud.pacing import LookupPacer
 from app.services.errors import (
     DifyError,
     DifyRejected,
@@ -112,13 +112,15 @@ class _Pace:
     def __init__(self, clock: Clock, rng: random.Random) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._pacer = Pacer(sends_per_minute=CALLS_PER_MINUTE, gap=CALL_GAP, rng=rng)
+        self._pacer = LookupPacer(
+            rng=rng, shortest=CALL_GAP / 3, longest=CALL_GAP, per_minute=CALLS_PER_MINUTE
+        )
 
     async def take_turn(self) -> None:
         """Wait for the next one."""
         async with self._lock:
             await self._clock.sleep(self._pacer.delay(self._clock.monotonic()))
-            self._pacer.sent(self._clock.monotonic())
+            self._pacer.asked(self._clock.monotonic())
 
 
 class Enclosing:

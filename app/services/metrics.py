@@ -85,6 +85,21 @@ class Metrics:
         self.send_seconds = self._histogram(
             "bridge_send_seconds", "One segment to the gateway", ["outcome"], SECONDS
         )
+        self.throttled = Counter(
+            "bridge_throttled_total",
+            "Times that an account was told that it is too fast",
+            registry=self.registry,
+        )
+        self.held = Gauge(
+            "bridge_sending_held",
+            "Accounts that owe something and send nothing now, by what holds them back",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.slowed = self._gauge(
+            "bridge_sending_slowed",
+            "How many times slower than the settings the slowest account is",
+        )
         self.in_flight = self._gauge("bridge_inflight", "Messages in work in this process")
         self.waiting = self._gauge(
             "bridge_queue_depth", "Messages that wait, those in work included"

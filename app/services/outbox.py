@@ -35,6 +35,8 @@ from app.services.outbox_table import (
     settle,
 )
 from app.services.owed_segments import (
+    RecentSend,
+    count_calls,
     live_segments,
     open_segments,
     owing_accounts,
@@ -284,7 +286,12 @@ class Outbox:
         async with self._store.read() as connection:
             return await find_echo(connection, segment)
 
-    async def recent_sends(self, bot: WcId, *, since: datetime) -> list[datetime]:
-        """When calls of this account went out lately, oldest first, whatever became of them."""
+    async def recent_sends(self, bot: WcId, *, since: datetime) -> list[RecentSend]:
+        """Calls of this account that went out lately, oldest first, whatever became of them."""
         async with self._store.read() as connection:
             return await recent_sends(connection, bot, since=since)
+
+    async def count_calls(self, bot: WcId, *, since: datetime) -> int:
+        """How many calls of this account may have gone out since then."""
+        async with self._store.read() as connection:
+            return await count_calls(connection, bot, since=since)

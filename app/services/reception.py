@@ -26,11 +26,12 @@ from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
 from app.services.decide import decide, decide_file
-from app.services.ecloud.callback import parse_callback
+from app.services.ecloud.callback import is_offline_notice, parse_callback
 from app.services.errors import StoreUnavailable
 from app.services.groups import Groups
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.recalls import Recalls
 from app.services.refusal_log import RefusalLog
 from app.services.room_news import RoomNewsBook
@@ -52,6 +53,7 @@ class Reception:
         contacts: Contacts,
         room_news: RoomNewsBook,
         recalls: Recalls,
+        notices: OfflineNotices,
         metrics: Metrics,
         clock: Clock,
         keeps_files: bool = False,
@@ -70,6 +72,7 @@ class Reception:
         self._contacts = contacts
         self._room_news = room_news
         self._recalls = recalls
+        self._notices = notices
         self._metrics = metrics
         self._clock = clock
         self.refusal_log = RefusalLog(clock)
@@ -111,6 +114,8 @@ class Reception:
 
     def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
+        if is_offline_notice(parsed.origin):
+            self._pass_on(parsed.origin)
         origin = parsed.origin
         own, now = self._accounts.own_ids, self._clock.time()
         if not isinstance(parsed, GroupMessage):
@@ -128,6 +133,12 @@ class Reception:
             self._recalls.note(ignored.origin, ignored.content)
         elif isinstance(ignored.content, RoomNews):
             self._room_news.note(ignored.origin, ignored.content)
+
+    def _pass_on(self, origin: Origin) -> None:
+        """A notice about a login that is over says nothing of the account."""
+        login = self._accounts.login(origin.bot_wc_id)
+        if login is not None and origin.w_id in ("", login.w_id):
+            self._notices.give(origin.bot_wc_id)
 
     async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
         try:

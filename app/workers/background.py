@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from loguru import logger
 
-from app.models.flow import WcId
+from app.models.flow import SegmentKind, WcId
 from app.peers import media_rules, own_callback_urls
 from app.runtime import Role, Runtime, has_embedded_queue
 from app.services.attachments import Attachments
@@ -15,6 +16,8 @@ from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
+from app.services.ecloud.day_plan import DayPlan, QuietHours
+from app.services.ecloud.pacing import Limits
 from app.services.enclosing import Carrier, Enclosing
 from app.services.errors import ServiceError
 from app.services.plain_text import PlainText
@@ -24,10 +27,12 @@ from app.services.recovery import Recovery
 from app.services.replies import Replies
 from app.services.rescue import Rescue
 from app.services.segmenter import Segmenter
+from app.services.stages import utc_now
 from app.services.stops import Stops
 from app.services.turns import Turns
 from app.services.wording import Wording
 from app.utils.loops import cancelled, first_of, stopped_within
+from app.workers.account_watch import AccountWatch
 from app.workers.callback_keeper import CallbackKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
@@ -40,11 +45,13 @@ from app.workers.peer_watch import PeerWatch
 from app.workers.recall_watch import RecallWatch
 from app.workers.retention import Ages, Retention
 from app.workers.retry import RetryPolicy
+from app.workers.schedule import PaceSettings
 from app.workers.send_policy import SenderSettings
 from app.workers.sender import AccountSender
 from app.workers.sender_pool import SenderPool
 from app.workers.spill_signal import show_spill
 from app.workers.worker import Worker, WorkerSettings
+from config import Settings
 
 CONTACTS_SECONDS = 1.0
 #: Lease of the one that keeps the callback's address, in seconds.
@@ -93,6 +100,7 @@ class Background:
             return
         self._run(self._writing, "stages", runtime.stages.run(stop))
         self._run(self._writing, "accounts", runtime.accounts.run(stop))
+        self._run(self._writing, "offline-notices", runtime.notices.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "recalls", self._flush_recalls(stop))
@@ -154,7 +162,12 @@ class Background:
                 missing="、".join(runtime.settings.dify.missing),
             )
             return
-        watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers)
+        plan = make_pace(runtime.settings).plan
+        watch = PeerWatch(
+            queue=runtime.queue,
+            breakers=runtime.breakers,
+            quiet_left=lambda: plan.quiet_left(utc_now()),
+        )
         turns = Turns(
             store=runtime.store,
             groups=runtime.groups,
@@ -205,6 +218,16 @@ class Background:
             rng=runtime.rng,
         )
         self._run(self._sending, "contacts", keeper.run(self._stop_sending))
+        accounts = AccountWatch(
+            accounts=runtime.accounts,
+            ecloud=runtime.ecloud,
+            breakers=runtime.breakers,
+            notices=runtime.notices,
+            leases=runtime.leases,
+            clock=runtime.clock,
+            interval=runtime.settings.ecloud.poll_interval,
+        )
+        self._run(self._sending, "account-watch", accounts.run(self._stop_sending))
         finishing = FinishKeeper(runtime.outbox)
         self._run(self._sending, "finishing", finishing.run(self._stop_sending))
 
@@ -381,12 +404,32 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
     )
 
 
+def make_pace(settings: Settings) -> PaceSettings:
+    """How fast the accounts may speak."""
+    ecloud = settings.ecloud
+    limits = Limits(
+        per_minute=ecloud.sends_per_minute,
+        gap=ecloud.send_gap,
+        target_gap=ecloud.target_gap,
+        kinds={
+            SegmentKind.IMAGE: ecloud.images_per_minute,
+            SegmentKind.FILE: ecloud.files_per_minute,
+        },
+    )
+    plan = DayPlan(
+        zone=ZoneInfo(settings.conversations.timezone),
+        quiet=QuietHours.read(ecloud.quiet_hours),
+        per_day=ecloud.sends_per_day,
+        warm_up_days=ecloud.warm_up_days,
+    )
+    return PaceSettings(limits=limits, plan=plan)
+
+
 def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
     """The send loops of this process."""
     settings = runtime.settings
     figures = SenderSettings(
-        sends_per_minute=settings.ecloud.sends_per_minute,
-        send_gap=settings.ecloud.send_gap,
+        pace=make_pace(settings),
         timeout=settings.ecloud.timeout,
         on_unknown_send=settings.ecloud.on_unknown_send,
         max_age=settings.ecloud.offline_max_wait,
@@ -400,6 +443,7 @@ def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
             accounts=runtime.accounts,
             ecloud=ecloud,
             breakers=runtime.breakers,
+            paces=runtime.paces,
             metrics=runtime.metrics,
             clock=runtime.clock,
             rng=runtime.rng,

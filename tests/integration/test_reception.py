@@ -33,6 +33,7 @@ from app.services.figures import read_ledger
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
 from app.services.recalls import Recalls
 from app.services.reception import Reception, verdict_of
@@ -61,6 +62,7 @@ class Office:
         self.groups = Groups(store, GroupSettings(rules=GroupRules(**rules)))
         self.contacts = Contacts(store, max_age=timedelta(days=1))
         self.metrics = Metrics(version="0")
+        self.notices = OfflineNotices(queue._redis)
         self.spill = Spill(folder, max_bytes=1 << 20)
         self.inbox = Inbox(
             store=store,
@@ -79,6 +81,7 @@ class Office:
             contacts=self.contacts,
             room_news=RoomNewsBook(store),
             recalls=Recalls(store, SystemClock(), keeps_text=False),
+            notices=self.notices,
             metrics=self.metrics,
             clock=SystemClock(),
         )

@@ -32,6 +32,7 @@ from app.services.ecloud.wire import (
     ECHO_KINDS,
     MESSAGE_KINDS,
     NATIVE_TYPES,
+    OFFLINE_NOTICE,
     PRIVATE_KINDS,
     QUOTE_KINDS,
     ROOM_SUFFIX,
@@ -91,6 +92,11 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
     if quote is None or kind is TypeKind.CONTROL:
         return _read_other(origin, kind, fields)
     return _read_text(origin, kind, quote, fields, odd=envelope.odd)
+
+
+def is_offline_notice(origin: Origin) -> bool:
+    """Whether the callback says that the account it came through is offline."""
+    return origin.message_type == OFFLINE_NOTICE
 
 
 def _ignored(origin: Origin, reason: IgnoreReason, detail: str = "", text: str = "") -> Ignored:

@@ -165,6 +165,12 @@ class EcloudClient:
         answer = as_object(data).get("isOnline", data if isinstance(data, bool) else True)
         return str(answer).lower() not in {"false", "0"}
 
+    async def offline_reason(self, wc_id: WcId) -> str:
+        """Why an account is offline; empty: it is not, or the gateway does not say."""
+        found = as_list(await self._call("/offlineReason", {"wcId": wc_id}))
+        own = (one for one in found if one.get("wcId") in (None, wc_id))
+        return next((str(one["reason"]) for one in own if one.get("reason")), "")
+
     async def set_callback_url(self, url: str) -> None:
         """Have all callbacks of this login posted to *url*; a test callback follows."""
         await self._call("/setHttpCallbackUrl", {"httpUrl": url, "type": _CALLBACK_TYPE})

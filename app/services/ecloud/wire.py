@@ -55,8 +55,10 @@ _CONTENT = {
     "21": "音乐",
 }
 
+#: Type of the callback that an account went offline.
+OFFLINE_NOTICE = "30000"
 CONTROL_TYPES = {
-    "30000": "账号离线",
+    OFFLINE_NOTICE: "账号离线",
     "30001": "好友请求",
     "30002": "视频下载完成",
     "30003": "朋友圈视频已发送",
@@ -103,7 +105,7 @@ NATIVE_TYPES: dict[int, str] = {
     1: "60022",
     2: "80005",
     3: "60005",
-    4: "30000",
+    4: OFFLINE_NOTICE,
     5: "60001",
     6: "60002",
     7: "60003",
