@@ -264,6 +264,7 @@ def group_defaults(settings: Settings) -> GroupSettings:
         ),
         mention_sender=settings.reply.mention_sender,
         is_plain=settings.reply.plain_text,
+        cites=settings.reply.citations,
     )
 
 

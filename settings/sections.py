@@ -355,6 +355,8 @@ class ReplySettings(Section):
     """是否去掉推理模型的思考过程(<think> 等),只发正文。"""
     plain_text: bool = False
     """是否把 Markdown 改成微信里易读的纯文本;各群可另设,见 python -m app.cli groups plain。"""
+    citations: bool = False
+    """回答之后是否列出它所引用的知识库文档;各群可另设,见 python -m app.cli groups citations。"""
 
 
 class GroupsSettings(Section):

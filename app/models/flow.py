@@ -232,6 +232,8 @@ class Answer:
     task_id: str = ""
     workflow_run_id: str = ""
     usage: Usage = field(default_factory=Usage)
+    #: Names of the documents that it is from, each once, as Dify spells them.
+    sources: tuple[str, ...] = ()
     #: The stream ended before its end was said; the text is what was planned of it.
     is_cut_short: bool = False
 
@@ -311,6 +313,8 @@ class Turn:
     received_at: datetime | None = None
     #: Markdown is turned into text that WeChat shows well.
     is_plain: bool = False
+    #: The documents that the answer is from are named behind it.
+    cites: bool = False
     #: Failed tries, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
     sole_crashes: int = 0

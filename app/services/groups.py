@@ -36,6 +36,7 @@ _RULES = (
     Group.pattern,
     Group.mention_sender,
     Group.plain_text,
+    Group.citations,
 )
 
 
@@ -57,6 +58,8 @@ class GroupSettings:
     mention_sender: bool = True
     #: Markdown is turned into text that WeChat shows well.
     is_plain: bool = False
+    #: The documents that an answer is from are named behind it.
+    cites: bool = False
 
 
 def _key_of(row: Any) -> Key:
@@ -192,6 +195,7 @@ def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
         rules=replace(defaults.rules, is_enabled=is_enabled),
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
         is_plain=_or(row.plain_text, defaults.is_plain, bool),
+        cites=_or(row.citations, defaults.cites, bool),
     )
 
 

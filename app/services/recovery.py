@@ -56,6 +56,7 @@ class Found:
 
     text: str = field(repr=False)
     usage: Usage = field(default_factory=Usage)
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +97,8 @@ def judge(message: StoredMessage | None, run: StoredRun | None, *, patience: flo
         return Nothing(reason="unknown_message")
     if message.status == "error" or (run is not None and run.status == "failed"):
         return Nothing(reason="failed")
-    found = Found(text=message.answer, usage=Usage() if run is None else run.usage)
+    usage = Usage() if run is None else run.usage
+    found = Found(text=message.answer, usage=usage, sources=message.sources)
     if run is not None and run.status == "stopped":
         return found if _is_moderated(message, run) else Nothing(reason="stopped")
     is_paused = message.status == "paused" or (run is not None and run.status == "paused")
@@ -262,4 +264,5 @@ def _answer(asking: Asking, found: Found) -> Answer:
         task_id=asking.task_id,
         workflow_run_id=asking.workflow_run_id,
         usage=found.usage,
+        sources=found.sources,
     )

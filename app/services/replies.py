@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from app.models.flow import Asking, Turn
+from app.services.citations import with_footer
 from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import Gate
@@ -233,6 +234,7 @@ class Replies:
             answer = await self._dify.chat(request, one.reply.hear)
         one.budget.end()
         answer = self._wording.of(answer, is_plain=one.turn.is_plain)
+        answer = with_footer(one.turn, answer)
         self._metrics.count_tokens(self._dify.name, answer.usage)
         segments = self._segmenter.whole(one.turn, answer.text)
         await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)

@@ -166,6 +166,8 @@ class Case:
     is_early: bool = False
     #: Settings of the app.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: What is set for its group, by the columns of ``groups``.
+    rules: Mapping[str, Any] = field(default_factory=dict)
     #: Called behind ``before``; while the message is worked on; when it has its outcome.
     prepare: "Step | None" = None
     meanwhile: "Step | None" = None
@@ -608,7 +610,7 @@ class Stage:
         everybody = [one for some in self.playing.values() for one in some]
         settings = [one.settings() for one in everybody]
         chosen = [one for one, named in zip(everybody, settings, strict=True) if named]
-        choose_apps(self.bridge.stores.database_url, {one.group: one.app for one in chosen})
+        choose_apps(self.bridge.stores.database_url, chosen)
         self.gateway.callback_url = self.bridge.callback_url
         self.bridge.variables = {
             "ECLOUD_BASE_URL": self.gateway.base_url,
@@ -657,11 +659,22 @@ class Stage:
         self.bridge.kill()
 
 
-def choose_apps(database_url: str, apps: Mapping[str, str]) -> None:
-    """Let groups, as the table has them, ask these apps."""
+#: Columns of ``groups`` that a row of the page may set.
+RULES = ("citations",)
+
+
+def choose_apps(database_url: str, chosen: Sequence[Playing]) -> None:
+    """Let groups, as the table has them, ask their apps, by their rules."""
     rows = [
-        {"bot_wc_id": BOT, "group_id": group, "dify_app": app, "first_seen_at": utc_now()}
-        for group, app in apps.items()
+        {
+            "bot_wc_id": BOT,
+            "group_id": one.group,
+            "dify_app": one.app,
+            "first_seen_at": utc_now(),
+            **dict.fromkeys(RULES),
+            **one.case.rules,
+        }
+        for one in chosen
     ]
     engine = create_engine(database_url)
     with engine.begin() as connection:

@@ -682,6 +682,22 @@ REPLACED: Mapping[str, Case] = {
     ),
 }
 
+BEHIND: Mapping[str, Case] = {
+    "citations": Case(
+        peer=Sim(
+            settings={"citations": [{"document_name": "手册.pdf"}, {"document_name": "价目"}]}
+        ),
+        rules={"citations": True},
+        group=(f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
+    ),
+    "citations-empty": Case(
+        peer=Sim(settings={"citations": [{"document_name": "手册.pdf"}]}),
+        rules={"citations": True},
+        question="[[empty]]",
+        group=NOTHING,
+    ),
+}
+
 CASES = {
     **HEALTHY,
     **KEYS,
@@ -693,6 +709,7 @@ CASES = {
     **FAILURES,
     **BREAKS,
     **REPLACED,
+    **BEHIND,
 }
 ROWS = page_rows()
 
@@ -722,6 +739,7 @@ SEEN: Mapping[str, Callable[[tuple[str, ...], str], bool]] = {
     ),
     "写完的部分": lambda group, verdict: len(group) > 1 and verdict == "cut_short",
     "先前的部分,新的回答": lambda group, _verdict: group == (PARTS[0], "换成这样"),
+    "回答和引用": lambda group, _verdict: group == (f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
     "表单的文字": lambda group, _verdict: group == ("请确认订单。",),
 }
 

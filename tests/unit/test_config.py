@@ -65,6 +65,7 @@ CONTRACT: dict[str, Any] = {
     "dify.recap_turns": 0,
     "reply.strip_thinking": True,
     "reply.plain_text": False,
+    "reply.citations": False,
     "message_processing.max_retry_count": 3,
     "message_processing.retry_delay": 5,
     "message_processing.queue_timeout": 300,

@@ -39,6 +39,7 @@ class Assembly:
         self._length = 0
         self._ids = Started()
         self._usage = Usage()
+        self._sources: tuple[str, ...] = ()
         self._is_from_agent = False
         self._is_replaced = False
         self._has_ended = False
@@ -90,6 +91,7 @@ class Assembly:
             task_id=self._ids.task_id,
             workflow_run_id=self._ids.workflow_run_id,
             usage=self._usage,
+            sources=self._sources,
             is_cut_short=is_cut_short,
         )
 
@@ -122,6 +124,7 @@ class Assembly:
             case Ended():
                 self._has_ended = True
                 self._usage = event.usage if event.usage != Usage() else self._usage
+                self._sources = event.sources or self._sources
             case WorkflowFinished():
                 return self._finish(event)
             case Paused():

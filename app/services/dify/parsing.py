@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -32,6 +33,9 @@ from app.services.errors import DifyProtocolError
 _MAX_ID = 64
 _MAX_NUMBER_TEXT = 40
 _MAX_COUNT = 2**63 - 1
+#: Most documents of an answer that are kept, and most characters of a name.
+_MAX_SOURCES = 50
+_MAX_SOURCE = 200
 #: Longest time that an answer can have taken, in seconds.
 _MAX_SECONDS = 86_400.0
 
@@ -88,13 +92,15 @@ def parse_answer(body: Mapping[str, Any]) -> Answer:
     if "answer" not in body:
         raise DifyProtocolError("Dify 的应答中没有 answer 字段")
     ids = _ids("message", body)
+    metadata = _object(body, "metadata")
     return Answer(
         text=_text(body, "answer"),
         conversation_id=ids.conversation_id,
         dify_message_id=ids.message_id,
         task_id=ids.task_id,
         workflow_run_id=ids.workflow_run_id,
-        usage=_usage(_object(_object(body, "metadata"), "usage")),
+        usage=_usage(_object(metadata, "usage")),
+        sources=_sources(metadata),
     )
 
 
@@ -170,6 +176,7 @@ def _stored_message(body: Mapping[str, Any]) -> StoredMessage:
         answer=_text(body, "answer"),
         status=_text(body, "status"),
         created_at=_count(body, "created_at"),
+        sources=_sources(body),
     )
 
 
@@ -181,7 +188,8 @@ def answer_events(answer: Answer) -> tuple[ChatEvent, ...]:
         task_id=answer.task_id,
         workflow_run_id=answer.workflow_run_id,
     )
-    return started, TextDelta(text=answer.text), Ended(usage=answer.usage)
+    ended = Ended(usage=answer.usage, sources=answer.sources)
+    return started, TextDelta(text=answer.text), ended
 
 
 def _event(name: str, body: Mapping[str, Any]) -> ChatEvent:
@@ -202,7 +210,8 @@ def _message_replace(body: Mapping[str, Any]) -> ChatEvent:
 
 
 def _message_end(body: Mapping[str, Any]) -> ChatEvent:
-    return Ended(usage=_usage(_object(_object(body, "metadata"), "usage")))
+    metadata = _object(body, "metadata")
+    return Ended(usage=_usage(_object(metadata, "usage")), sources=_sources(metadata))
 
 
 def _error(body: Mapping[str, Any]) -> ChatEvent:
@@ -270,6 +279,17 @@ def _usage(body: Mapping[str, Any]) -> Usage:
         total_price=_number_text(body, "total_price"),
         currency=_text(body, "currency")[:_MAX_NUMBER_TEXT],
     )
+
+
+def _sources(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the documents among the ``retriever_resources``, each once, the best ones first."""
+    resources = body.get("retriever_resources")
+    named = (
+        _text(one, "document_name").strip()[:_MAX_SOURCE]
+        for one in (resources if isinstance(resources, list) else ())
+        if isinstance(one, dict)
+    )
+    return tuple(islice(dict.fromkeys(filter(None, named)), _MAX_SOURCES))
 
 
 def _object(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:

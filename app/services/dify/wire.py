@@ -101,6 +101,8 @@ class StoredMessage:
     status: str
     #: Seconds since 1970 by Dify's clock.
     created_at: int
+    #: As ``Ended`` has them.
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +160,8 @@ class Ended:
     """``message_end``: the answer is whole."""
 
     usage: Usage = field(default_factory=Usage)
+    #: Names of the documents that the answer is from, each once.
+    sources: tuple[str, ...] = ()
 
 
 #: Statuses of a run that has no answer.
