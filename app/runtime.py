@@ -56,6 +56,7 @@ from app.services.room import Bounds
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import Clock, SystemClock
 from app.utils.db import async_url, is_sqlite
 from app.utils.http_client import make_http_client
@@ -109,6 +110,7 @@ class Runtime:
     contacts: Contacts
     journal: Journal
     outbox: Outbox
+    suggestions: Suggestions
     reception: Reception
     #: By name; empty: the settings name none yet; messages are accepted and wait.
     apps: Mapping[str, AskedApp]
@@ -204,6 +206,7 @@ def _assemble(
     bell = OutboxBell(redis)
     ecloud = make_ecloud(settings.ecloud, http)
     journal = Journal(zone)
+    suggestions = Suggestions(store)
     return Runtime(
         settings=settings,
         role=role,
@@ -226,11 +229,13 @@ def _assemble(
         contacts=contacts,
         journal=journal,
         outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
+        suggestions=suggestions,
         reception=Reception(
             inbox=inbox,
             accounts=accounts,
             groups=groups,
             contacts=contacts,
+            suggestions=suggestions,
             metrics=metrics,
             clock=clock,
             window=settings.ecloud.callback_window,
@@ -265,6 +270,7 @@ def group_defaults(settings: Settings) -> GroupSettings:
         mention_sender=settings.reply.mention_sender,
         is_plain=settings.reply.plain_text,
         cites=settings.reply.citations,
+        suggests=settings.reply.suggestions,
     )
 
 

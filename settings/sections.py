@@ -357,6 +357,8 @@ class ReplySettings(Section):
     """是否把 Markdown 改成微信里易读的纯文本;各群可另设,见 python -m app.cli groups plain。"""
     citations: bool = False
     """回答之后是否列出它所引用的知识库文档;各群可另设,见 python -m app.cli groups citations。"""
+    suggestions: bool = False
+    """应用打开「下一步问题建议」时,是否在回答之后列出,回复序号就能问;各群可另设,见 python -m app.cli groups suggestions。"""
 
 
 class GroupsSettings(Section):

@@ -41,7 +41,7 @@ def groups_list(
         print_json({"total": len(rows), "groups": shown})
         return
     print_table(
-        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者", "纯文本", "引用"),
+        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者", "纯文本", "引用", "建议"),
         [
             (
                 one["group"],
@@ -53,6 +53,7 @@ def groups_list(
                 _marked(one, "mention_sender"),
                 _marked(one, "plain_text"),
                 _marked(one, "citations"),
+                _marked(one, "suggestions"),
             )
             for one in shown
         ],
@@ -102,6 +103,12 @@ def groups_citations(choice: SwitchChoice, chosen: ChosenGroups) -> None:
     typer.echo(f"{_switched(chosen, 'citations', choice)} 个群的引用:{choice}")
 
 
+@groups.command("suggestions")
+def groups_suggestions(choice: SwitchChoice, chosen: ChosenGroups) -> None:
+    """这些群的回答之后是否列出可以接着问的问题;几秒内生效,不用重启。"""
+    typer.echo(f"{_switched(chosen, 'suggestions', choice)} 个群的建议问题:{choice}")
+
+
 def _switched(chosen: list[str], name: str, choice: Switch) -> int:
     """How many rows of groups have this switch now."""
 
@@ -149,6 +156,7 @@ def shown_group(
         "mention_sender": row.mention_sender,
         "plain_text": row.plain_text,
         "citations": row.citations,
+        "suggestions": row.suggestions,
     }
     defaults = {
         "app": DEFAULT_APP,
@@ -157,6 +165,7 @@ def shown_group(
         "mention_sender": settings.reply.mention_sender,
         "plain_text": settings.reply.plain_text,
         "citations": settings.reply.citations,
+        "suggestions": settings.reply.suggestions,
     }
     in_force = {name: defaults[name] if value is None else value for name, value in own.items()}
     return {

@@ -72,6 +72,8 @@ class Group(Base):
     plain_text: Mapped[bool | None]
     #: The documents that an answer is from are named behind it.
     citations: Mapped[bool | None]
+    #: What Dify suggests to ask next stands behind the answer.
+    suggestions: Mapped[bool | None]
     #: Name of the Dify app that this group asks.
     dify_app: Mapped[str | None] = mapped_column(exact(64))
     first_seen_at: Mapped[datetime] = mapped_column(Moment)

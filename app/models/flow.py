@@ -315,6 +315,8 @@ class Turn:
     is_plain: bool = False
     #: The documents that the answer is from are named behind it.
     cites: bool = False
+    #: What Dify suggests to ask next is offered behind the answer.
+    suggests: bool = False
     #: Failed tries, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
     sole_crashes: int = 0

@@ -7,6 +7,7 @@ from app.models.contact import Contact, GroupMember
 from app.models.conversation import Conversation, Session
 from app.models.message import Message
 from app.models.segment import SegmentRow
+from app.models.suggestion import Suggestion
 
 __all__ = [
     "Account",
@@ -23,4 +24,5 @@ __all__ = [
     "Session",
     "SettingOverride",
     "StatsMinute",
+    "Suggestion",
 ]

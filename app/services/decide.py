@@ -1,6 +1,7 @@
 """The one place that says whether a text in a group is a question for the bot. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,9 @@ from app.services.text import is_blank
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
 
+#: A mention or a prefix with a number behind it is not longer.
+_LONGEST_CALL = 200
+_NUMBER = re.compile(r"[「『【(\[]?\s*([1-9])\s*[」』】)\]]?\s*[.。、,]?")
 _LEADING_MENTION = re.compile(rf"\s*(?:@[^@\n{MENTION_END}]{{1,64}}{MENTION_END}|@\S+\s)\s*")
 
 
@@ -40,7 +44,12 @@ class GroupRules:
 
 
 def decide(
-    message: GroupMessage, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+    message: GroupMessage,
+    rules: GroupRules,
+    *,
+    own_accounts: Collection[WcId],
+    now: float,
+    offered: Sequence[str] = (),
 ) -> Question | Ignored:
     """
     Say whether a message is answered, and what Dify is asked.
@@ -48,6 +57,8 @@ def decide(
     Args:
         own_accounts: all WeChat accounts of this bridge; they never answer each other.
         now: seconds since 1970.
+        offered: questions that were suggested to this person and are in force; a number asks one of
+            them, whatever the trigger is.
 
     Returns:
         The question without the bot's mention and the trigger's prefix, or the first reason
@@ -60,12 +71,32 @@ def decide(
         return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
     if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
         return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
-    asked = _apply_trigger(message, rules)
+    asked = _chosen(message, rules, offered) or _apply_trigger(message, rules)
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
     return Question(message=message, text=asked.strip())
+
+
+def choice_of(message: GroupMessage, rules: GroupRules) -> int | None:
+    """The number, from 1 on, if the message is nothing else: with or without what the trigger wants."""
+    if len(message.text) > _LONGEST_CALL:
+        return None
+    asked = _apply_trigger(message, rules)
+    texts = [_without_own_mention(message), *([] if isinstance(asked, IgnoreReason) else [asked])]
+    return next((int(found[1]) for found in map(_number_in, texts) if found), None)
+
+
+def _chosen(message: GroupMessage, rules: GroupRules, offered: Sequence[str]) -> str:
+    """The question that a number stands for; empty: none."""
+    number = choice_of(message, rules) if offered else None
+    return offered[number - 1] if number is not None and number <= len(offered) else ""
+
+
+def _number_in(text: str) -> re.Match[str] | None:
+    # Circled and full-width digits, dots and brackets become the plain ones.
+    return _NUMBER.fullmatch(unicodedata.normalize("NFKC", text).strip())
 
 
 def compile_pattern(text: str) -> Matcher:

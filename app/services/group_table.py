@@ -26,6 +26,7 @@ class GroupRow:
     mention_sender: bool | None
     plain_text: bool | None
     citations: bool | None
+    suggestions: bool | None
     dify_app: str | None
 
 
@@ -99,7 +100,7 @@ class GroupTable:
 
 
 #: What can be switched for one group, by the command's word for it; and its column.
-SWITCHES = {"plain": "plain_text", "citations": "citations"}
+SWITCHES = {"plain": "plain_text", "citations": "citations", "suggestions": "suggestions"}
 
 _SHOWN = (
     Group.group_id,
@@ -109,6 +110,7 @@ _SHOWN = (
     Group.mention_sender,
     Group.plain_text,
     Group.citations,
+    Group.suggestions,
     Group.dify_app,
 )
 
@@ -123,5 +125,6 @@ def _row_of(row: Any) -> GroupRow:
         mention_sender=row.mention_sender,
         plain_text=row.plain_text,
         citations=row.citations,
+        suggestions=row.suggestions,
         dify_app=row.dify_app,
     )

@@ -37,6 +37,7 @@ _RULES = (
     Group.mention_sender,
     Group.plain_text,
     Group.citations,
+    Group.suggestions,
 )
 
 
@@ -60,6 +61,8 @@ class GroupSettings:
     is_plain: bool = False
     #: The documents that an answer is from are named behind it.
     cites: bool = False
+    #: What Dify suggests to ask next is offered behind an answer.
+    suggests: bool = False
 
 
 def _key_of(row: Any) -> Key:
@@ -196,6 +199,7 @@ def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
         is_plain=_or(row.plain_text, defaults.is_plain, bool),
         cites=_or(row.citations, defaults.cites, bool),
+        suggests=_or(row.suggestions, defaults.suggests, bool),
     )
 
 

@@ -103,7 +103,7 @@ class Outbox:
             return await live_seqs(connection, turn.message_id)
 
         live = await self._store.transact(work)
-        await self._ring(turn.bot_wc_id)
+        await self.ring(turn.bot_wc_id)
         return live
 
     async def plan(
@@ -158,7 +158,7 @@ class Outbox:
                 await finish_sent(connection, [turn.message_id])
 
         await self._store.transact(work)
-        await self._ring(turn.bot_wc_id)
+        await self.ring(turn.bot_wc_id)
 
     async def bury(
         self, turn: Turn, *, reason: str, error: str, segments: Sequence[Segment]
@@ -194,7 +194,7 @@ class Outbox:
             await self._journal.enter(connection, turn, row, columns, answer=None, outcome=outcome)
 
         await self._store.transact(work)
-        await self._ring(turn.bot_wc_id)
+        await self.ring(turn.bot_wc_id)
 
     async def begun(self, turn: Turn) -> tuple[tuple[Segment, ...], str]:
         """What is planned of a turn's answer and not void, and the Dify conversation it is from."""
@@ -204,7 +204,8 @@ class Outbox:
             segments = await live_segments(connection, turn.message_id)
             return segments, conversation_id
 
-    async def _ring(self, bot: WcId) -> None:
+    async def ring(self, bot: WcId) -> None:
+        """Something is planned: whoever sends for this account looks now."""
         try:
             await self._bell.ring(bot)
         except QueueUnavailable as error:

@@ -5,6 +5,8 @@ Parse, decide, make durable. What the gateway hears depends on one thing only: i
 does it need no work?
 """
 
+import asyncio
+
 from loguru import logger
 
 from app.models.flow import (
@@ -24,17 +26,20 @@ from app.models.flow import (
 from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
-from app.services.decide import decide
+from app.services.decide import choice_of, decide
 from app.services.ecloud.callback import parse_callback
 from app.services.errors import StoreUnavailable
 from app.services.groups import Groups
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.refusal_log import RefusalLog
+from app.services.suggestions import Suggestions
 from app.utils.clock import Clock
 
 #: Seconds for everything, the arrival of the body included; the gateway gives up after 6.
 BUDGET = 4.0
+#: For a look at what the person who speaks was offered.
+LOOK_SECONDS = 0.5
 
 
 class Reception:
@@ -47,6 +52,7 @@ class Reception:
         accounts: Accounts,
         groups: Groups,
         contacts: Contacts,
+        suggestions: Suggestions,
         metrics: Metrics,
         clock: Clock,
         window: float = 0.0,
@@ -60,6 +66,7 @@ class Reception:
         self._accounts = accounts
         self._groups = groups
         self._contacts = contacts
+        self._suggestions = suggestions
         self._metrics = metrics
         self._clock = clock
         self.refusal_log = RefusalLog(clock)
@@ -76,11 +83,13 @@ class Reception:
         Raises:
             StoreUnavailable: nothing durable could take in time what has to be answered.
         """
+        ends_at = self._clock.monotonic() + seconds
         parsed = parse_callback(raw)
         if self._is_untimely(parsed):
             self._metrics.callbacks.labels(verdict="wrong_time").inc()
             return TurnedAway()
-        return await self._accept(self._decide(parsed), raw, seconds)
+        decision = await self._decide(parsed)
+        return await self._accept(decision, raw, ends_at - self._clock.monotonic())
 
     async def take_too_large(
         self, beginning: bytes, *, seconds: float = BUDGET
@@ -95,18 +104,35 @@ class Reception:
         has_to_say = bool(time) or isinstance(parsed, GroupMessage)
         return 0 < self._window < abs(self._clock.time() - time) and has_to_say
 
-    def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
+    async def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
         if not isinstance(parsed, GroupMessage):
             return parsed
         origin = parsed.origin
         self._groups.note(origin.bot_wc_id, origin.group_id)
+        settings = self._groups.settings(origin.bot_wc_id, origin.group_id)
+        # Only a bare number may mean what was offered: nothing else waits for a look.
+        may_choose = settings.suggests and choice_of(parsed, settings.rules) is not None
         return decide(
             parsed,
-            self._groups.settings(origin.bot_wc_id, origin.group_id).rules,
+            settings.rules,
             own_accounts=self._accounts.own_ids,
             now=self._clock.time(),
+            offered=await self._offered(origin) if may_choose else (),
         )
+
+    async def _offered(self, origin: Origin) -> tuple[str, ...]:
+        """What the person may choose from; nothing where that cannot be told in time."""
+        looking = asyncio.create_task(self._suggestions.in_force(origin))
+        # Not awaited any longer: a driver that waits for a dead server cannot be interrupted.
+        done, _ = await asyncio.wait({looking}, timeout=LOOK_SECONDS)
+        if not done:
+            looking.cancel()
+        try:
+            return looking.result() if done else ()
+        except StoreUnavailable as error:
+            logger.warning("suggestions.unknown", error=error)
+            return ()
 
     async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
         try:

@@ -5,6 +5,7 @@ Dify is asked, the answer is cut into segments, and the outbox takes them. What 
 raised in the words of ``errors.py``; the worker decides what becomes of it.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from app.services.rescue import Rescue
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.services.streamed_reply import StreamedReply
+from app.services.suggesting import Suggesting
 from app.services.wording import Wording
 from app.utils.budget import Budget
 from app.utils.clock import Clock
@@ -94,6 +96,7 @@ class Replies:
         inputs: InputTemplates,
         wording: Wording,
         segmenter: Segmenter,
+        suggesting: Suggesting,
         budget: float,
     ) -> None:
         self._dify = dify
@@ -109,6 +112,7 @@ class Replies:
         self._inputs = inputs
         self._wording = wording
         self._segmenter = segmenter
+        self._suggesting = suggesting
         #: Seconds of one try, counted from when Dify is free for it.
         self._budget = budget
 
@@ -134,7 +138,7 @@ class Replies:
 
     async def end(self) -> None:
         """No more turns come; wait for what is on its way."""
-        await self._rescue.end()
+        await asyncio.gather(self._rescue.end(), self._suggesting.end())
 
     async def _answer(self, one: _Try) -> None:
         turn = one.turn
@@ -239,6 +243,7 @@ class Replies:
         segments = self._segmenter.whole(one.turn, answer.text)
         await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
         logger.info("dify.answered", segments=len(segments))
+        self._suggesting.begin(one.turn, answer)
 
     async def _stream(self, one: _Try, request: ChatRequest) -> None:
         async with self._moderation.learning(), AsyncExitStack() as stack:
@@ -250,6 +255,7 @@ class Replies:
         one.budget.end()
         self._metrics.count_tokens(self._dify.name, one.reply.usage)
         logger.info("dify.answered", segments=await one.reply.finish())
+        self._suggesting.begin(one.turn, one.reply.answer)
 
     def _reply(self, turn: Turn) -> StreamedReply:
         return StreamedReply(

@@ -68,9 +68,14 @@ class StreamedReply:
         return len(self._former) + len(self._current)
 
     @property
+    def answer(self) -> Answer:
+        """What Dify has said so far."""
+        return self._assembly.answer()
+
+    @property
     def usage(self) -> Usage:
         """What it cost, as far as Dify has said."""
-        return self._assembly.answer().usage
+        return self.answer.usage
 
     @property
     def asking(self) -> Asking:

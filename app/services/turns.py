@@ -244,6 +244,7 @@ class Turns:
             received_at=row.received_at,
             is_plain=settings.is_plain,
             cites=settings.cites,
+            suggests=settings.suggests,
             # The queue counts per user: it forgets when an older message comes in front for a while.
             attempts=max(claim.attempts, row.attempts),
             sole_crashes=max(claim.sole_crashes, row.sole_crashes),

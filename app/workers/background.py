@@ -22,6 +22,7 @@ from app.services.replies import Replies
 from app.services.rescue import Rescue
 from app.services.segmenter import Segmenter
 from app.services.stops import Stops
+from app.services.suggesting import Suggesting
 from app.services.turns import Turns
 from app.services.wording import Wording
 from app.utils.loops import cancelled, stopped_within
@@ -265,6 +266,7 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wordin
         stages=runtime.stages,
         metrics=runtime.metrics,
     )
+    max_length = runtime.settings.reply.max_length
     return Replies(
         dify=app.client,
         moderation=Moderation(app.client, runtime.clock, is_ignored=app.ignores_moderation),
@@ -278,7 +280,13 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wordin
         streaming=app.is_streamed,
         inputs=app.inputs,
         wording=wording,
-        segmenter=Segmenter(runtime.settings.reply.max_length),
+        segmenter=Segmenter(max_length),
+        suggesting=Suggesting(
+            dify=app.client,
+            suggestions=runtime.suggestions,
+            outbox=runtime.outbox,
+            max_length=max_length,
+        ),
         budget=runtime.settings.message_processing.queue_timeout,
     )
 

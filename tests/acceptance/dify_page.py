@@ -168,6 +168,8 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     #: What is set for its group, by the columns of ``groups``.
     rules: Mapping[str, Any] = field(default_factory=dict)
+    #: What an app of answers in bytes says beside its answers, by the end of the path.
+    beside: "Mapping[str, Reply]" = field(default_factory=dict)
     #: Called behind ``before``; while the message is worked on; when it has its outcome.
     prepare: "Step | None" = None
     meanwhile: "Step | None" = None
@@ -333,13 +335,23 @@ class RawDify:
     async def _answer(self, wire: Wire) -> None:
         ask = wire.ask
         if not ask.is_question:
-            await wire.send(self._beside(ask))
+            await self._answer_beside(wire)
             return
         playing = self.playing[ask.app]
         replies = playing.case.peer
         assert isinstance(replies, tuple)
         number = sum(one.app == ask.app and one.is_question for one in self.asks)
         reply = replies[min(number, len(replies)) - 1]
+        if isinstance(reply, bytes):
+            await wire.send(reply)
+        else:
+            await reply(wire, playing)
+
+    async def _answer_beside(self, wire: Wire) -> None:
+        ask, playing = wire.ask, self.playing[wire.ask.app]
+        path = ask.path.partition("?")[0]
+        own = (one for end, one in playing.case.beside.items() if path.endswith(end))
+        reply = next(own, None) or self._beside(ask)
         if isinstance(reply, bytes):
             await wire.send(reply)
         else:
@@ -660,7 +672,7 @@ class Stage:
 
 
 #: Columns of ``groups`` that a row of the page may set.
-RULES = ("citations",)
+RULES = ("citations", "suggestions")
 
 
 def choose_apps(database_url: str, chosen: Sequence[Playing]) -> None:

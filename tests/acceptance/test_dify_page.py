@@ -6,6 +6,7 @@ Dify fails, and the exact segments of the group, stand here.
 """
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,6 +27,7 @@ from app.services.dify.stream import GRACE
 from app.services.dify.transport import CONNECT_TIMEOUT, MAX_BODY_BYTES, DifyApp
 from app.services.planning import PLAN_SECONDS
 from app.services.queue import breakers
+from app.services.suggesting import SUGGEST_SECONDS
 from config import describe_settings
 from simulators.dify_release import Kind, Release
 from simulators.dify_script import PREAMBLE, make_plan, parse_script
@@ -76,6 +78,16 @@ OLD_CHATFLOW = Sim(kind=Kind.CHATFLOW, release=Release.OLD)
 def good(orders: str = "") -> str:
     """A question with these orders and the answer."""
     return f"{orders} [[text={ANSWER}]]".strip()
+
+
+#: What ``/parameters`` says of an app that suggests.
+SUGGESTS = {"suggested_questions_after_answer": {"enabled": True}}
+LIST = "你还可以问:\n1. 怎么退货\n2. 多久到账"
+
+
+def said(body: Mapping[str, object]) -> bytes:
+    """A whole answer to a call beside the questions."""
+    return response("200 OK", json.dumps(body).encode())
 
 
 def failed_call(words: str) -> bytes:
@@ -696,6 +708,38 @@ BEHIND: Mapping[str, Case] = {
         question="[[empty]]",
         group=NOTHING,
     ),
+    "suggested": Case(
+        peer=Sim(settings={"suggestions": ["怎么退货", "多久到账"], "parameters": SUGGESTS}),
+        rules={"suggestions": True},
+        group=(ANSWER, LIST),
+    ),
+    "suggested-fails": Case(
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={
+            "/parameters": said(SUGGESTS),
+            "/suggested": refusal("500 X", "internal_server_error", "Internal Server Error"),
+        },
+    ),
+    "suggested-html": Case(
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={"/parameters": said(SUGGESTS), "/suggested": page("200 OK")},
+    ),
+    "suggested-slow": Case(
+        is_early=True,
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={"/parameters": said(SUGGESTS), "/suggested": hang},
+    ),
+    "suggested-refused": Case(
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={
+            "/parameters": said(SUGGESTS),
+            "/suggested": refusal("400 X", "bad_request", "Suggested Questions Is Disabled."),
+        },
+    ),
 }
 
 CASES = {
@@ -728,6 +772,7 @@ FIXED = {
     "试问": breakers.FIRST_PAUSE,
     "试问最长": breakers.LONGEST_PAUSE,
     "保存": PLAN_SECONDS,
+    "建议": SUGGEST_SECONDS,
 }
 
 #: The words of the page, and the segments that they stand for.
@@ -740,6 +785,7 @@ SEEN: Mapping[str, Callable[[tuple[str, ...], str], bool]] = {
     "写完的部分": lambda group, verdict: len(group) > 1 and verdict == "cut_short",
     "先前的部分,新的回答": lambda group, _verdict: group == (PARTS[0], "换成这样"),
     "回答和引用": lambda group, _verdict: group == (f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
+    "回答和列表": lambda group, _verdict: group == (ANSWER, LIST),
     "表单的文字": lambda group, _verdict: group == ("请确认订单。",),
 }
 
@@ -786,7 +832,7 @@ async def test_what_the_page_says_is_kept_has_a_column() -> None:
     """Under these names."""
     kept = page_table("| 表 | 列 |")
 
-    assert len(kept) == 7
+    assert len(kept) == 8
     for table, columns, _ in kept:
         known = Base.metadata.tables[table.strip("`")].columns.keys()
         assert set(re.findall(r"`(\w+)`", columns)) <= set(known), table

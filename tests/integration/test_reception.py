@@ -39,6 +39,7 @@ from app.services.room import Bounds
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import SystemClock
 from app.utils.ids import IdMaker
 from tests.fixtures.callbacks import make_ignored, make_question
@@ -75,6 +76,7 @@ class Office:
             accounts=self.accounts,
             groups=self.groups,
             contacts=self.contacts,
+            suggestions=Suggestions(store),
             metrics=self.metrics,
             clock=SystemClock(),
         )

@@ -66,6 +66,7 @@ CONTRACT: dict[str, Any] = {
     "reply.strip_thinking": True,
     "reply.plain_text": False,
     "reply.citations": False,
+    "reply.suggestions": False,
     "message_processing.max_retry_count": 3,
     "message_processing.retry_delay": 5,
     "message_processing.queue_timeout": 300,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
@@ -16,6 +16,7 @@ from app.services.dify.parsing import (
     parse_answer,
     parse_finished_run,
     parse_parameters,
+    parse_suggested,
 )
 from app.services.dify.records import DifyRecords
 from app.services.dify.responses import StreamingRequired, WrongKind, decipher_asked
@@ -191,6 +192,16 @@ class DifyClient:
         found = parse_parameters((await self._calls.call("GET", "/parameters")).body)
         self.traits.parameters = found
         return found
+
+    async def suggested(self, message_id: str, user: str) -> tuple[str, ...]:
+        """
+        What the app suggests to ask after this answer of its own; it may ask a model for that.
+
+        Raises:
+            DifyError: as ``stream_chat``.
+        """
+        path = f"/messages/{quote(message_id, safe='')}/suggested?{urlencode({'user': user})}"
+        return parse_suggested((await self._calls.call("GET", path)).body)
 
     async def _chat_blocking(self, request: ChatRequest, total_at: float) -> Answer:
         opened = await self._open(request, total_at, is_stream=False)

@@ -36,6 +36,8 @@ _MAX_COUNT = 2**63 - 1
 #: Most documents of an answer that are kept, and most characters of a name.
 _MAX_SOURCES = 50
 _MAX_SOURCE = 200
+#: Most suggested questions of one answer that are looked at.
+_MAX_SUGGESTED = 50
 #: Longest time that an answer can have taken, in seconds.
 _MAX_SECONDS = 86_400.0
 
@@ -112,6 +114,7 @@ def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
         is_output_moderated=avoidance.get("enabled") is True
         and outputs.get("enabled") is not False,
         opening_statement=_text(body, "opening_statement"),
+        suggests=_object(body, "suggested_questions_after_answer").get("enabled") is True,
         inputs=_input_fields(body.get("user_input_form")),
     )
 
@@ -134,6 +137,19 @@ def _input_fields(form: object) -> tuple[InputField, ...]:
         for field in fields
         if _text(field, "variable")
     )
+
+
+def parse_suggested(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """
+    What ``/messages/<id>/suggested`` says.
+
+    Raises:
+        DifyProtocolError: there is no list in it.
+    """
+    data = body.get("data")
+    if not isinstance(data, list):
+        raise DifyProtocolError("Dify 的建议问题中没有 data 字段")
+    return tuple(one for one in data[:_MAX_SUGGESTED] if isinstance(one, str))
 
 
 def parse_messages(body: Mapping[str, Any]) -> tuple[StoredMessage, ...]:

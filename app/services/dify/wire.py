@@ -86,6 +86,8 @@ class AppParameters:
     #: Its answers are checked for words; what was streamed may be replaced late.
     is_output_moderated: bool
     opening_statement: str = ""
+    #: It suggests what to ask next, behind each answer.
+    suggests: bool = False
     inputs: tuple[InputField, ...] = ()
 
 
