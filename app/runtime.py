@@ -266,6 +266,7 @@ def group_defaults(settings: Settings) -> GroupSettings:
             keywords=tuple(groups.keywords),
             pattern=compile_pattern(groups.pattern) if groups.pattern else None,
             max_message_age=settings.message_processing.max_message_age,
+            takes_feedback=settings.dify.feedback,
         ),
         mention_sender=settings.reply.mention_sender,
         is_plain=settings.reply.plain_text,

@@ -230,6 +230,8 @@ class DifySettings(Section):
     """随问题传给应用的变量,值是模板,例如 {"name": "{user_name}"}。"""
     fallback: OptionalName = ""
     """这个应用熔断期间代为回答的应用名;空则等它恢复。"""
+    feedback: bool = True
+    """是否把群里对回答的评价(引用回答说赞或踩)告诉 Dify;群里什么也不发。"""
     recap_turns: Annotated[Number, Field(ge=0, le=20)] = 0
     """Dify 忘了对话(被删除、换了密钥或无法继续)时,把最近几轮问答附在新对话的问题前;0 表示不附。"""
     streaming_enabled: bool = False

@@ -91,6 +91,9 @@ class ControlPaths:
         text = order.get("text")
         if not isinstance(text, str) or not isinstance(mentions, list):
             return refusal("BadOrder", "text is a string, mentions a list of wcIds")
+        quote = str(order.get("quote") or "")
+        if quote and not quote.isdecimal():
+            return refusal("BadOrder", "quote is the newMsgId of a message")
         try:
             said = self._speech.say(
                 str(order.get("group")),
@@ -98,6 +101,7 @@ class ControlPaths:
                 text,
                 mention_bot=order.get("mention_bot") is True,
                 mentions=[str(one) for one in mentions],
+                quote=int(quote) if quote else None,
             )
         except NobodyThere as error:
             return refusal("NobodyThere", str(error), 404)

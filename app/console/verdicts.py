@@ -64,6 +64,7 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.NO_MATCH: "这个群只回答与设定的正则表达式匹配的消息。",
     IgnoreReason.TOO_OLD: "消息太旧(例如重新登录后补发的历史消息),不再回答。",
     IgnoreReason.GROUP_OFF: "这个群关闭了机器人。",
+    IgnoreReason.FEEDBACK: "这是对一个回答的评价(引用它说赞或踩),已记下并告诉 Dify,不回答。",
     IgnoreReason.BAD_JSON: "回调的内容不是合法的 JSON;原文已保留,便于查看。",
     IgnoreReason.BAD_SHAPE: "回调缺少必要的字段或字段类型不对;原文已保留,便于查看。",
     IgnoreReason.TOO_LARGE: "回调超过 1 MiB,只保留了开头。",
@@ -103,6 +104,6 @@ def explain(*, state: str, verdict: str) -> Explanation:
         return _ERASED
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
-    if state == MessageState.IGNORED:
+    if state in (MessageState.IGNORED, MessageState.RATING):
         return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
     return _WAITING.get(state, _WAITING[MessageState.RECEIVED])

@@ -48,6 +48,7 @@ class IgnoreReason(StrEnum):
     NO_MATCH = "no_match"
     TOO_OLD = "too_old"
     GROUP_OFF = "group_off"
+    FEEDBACK = "feedback"
     BAD_JSON = "bad_json"
     BAD_SHAPE = "bad_shape"
     TOO_LARGE = "too_large"
@@ -114,6 +115,27 @@ class GroupMessage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Quotation:
+    """A text that a person wrote below a message that it quotes."""
+
+    message: GroupMessage
+    #: The quoted message's newMsgId.
+    quoted_id: str
+
+    @property
+    def origin(self) -> Origin:
+        """Where it came from."""
+        return self.message.origin
+
+
+class Rating(StrEnum):
+    """What somebody thinks of an answer; the values are Dify's."""
+
+    LIKE = "like"
+    DISLIKE = "dislike"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ignored:
     """A callback that needs no answer, and why."""
 
@@ -134,7 +156,18 @@ class Question:
     text: str
 
 
-Decision = Question | Ignored
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feedback:
+    """The verdict "feedback": nobody is answered, Dify is told what somebody thinks of an answer."""
+
+    origin: Origin
+    rating: Rating
+    #: newMsgId of the segment that was quoted.
+    quoted_id: str
+    reason: IgnoreReason = IgnoreReason.FEEDBACK
+
+
+Decision = Question | Feedback | Ignored
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,17 @@ from typing import Any, Protocol
 
 import re2
 
-from app.models.flow import GroupMessage, Ignored, IgnoreReason, Question, Trigger, WcId
+from app.models.flow import (
+    Feedback,
+    GroupMessage,
+    Ignored,
+    IgnoreReason,
+    Question,
+    Quotation,
+    Trigger,
+    WcId,
+)
+from app.services.ratings import rating_of
 from app.services.text import is_blank
 
 #: What WeChat puts behind a mention; some clients put an ordinary space.
@@ -41,6 +51,8 @@ class GroupRules:
     max_message_age: float = 0
     #: False: the bot says nothing in this group.
     is_enabled: bool = True
+    #: What people think of answers is told to Dify.
+    takes_feedback: bool = True
 
 
 def decide(
@@ -65,18 +77,42 @@ def decide(
         against it, in the order: own, group off, too old, trigger, nothing left.
     """
     origin = message.origin
-    if origin.is_own or origin.from_user in own_accounts:
-        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE, text=message.text)
-    if not rules.is_enabled:
-        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
-    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
-        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
+    if ignored is not None:
+        return ignored
     asked = _chosen(message, rules, offered) or _apply_trigger(message, rules)
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
     return Question(message=message, text=asked.strip())
+
+
+def decide_quotation(
+    quotation: Quotation, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> Feedback | Ignored:
+    """Say whether what stands below a message of ours is a feedback; it is never a question."""
+    message = quotation.message
+    rating = rating_of(message.text) if rules.takes_feedback else None
+    if rating is None:
+        reason = IgnoreReason.UNSUPPORTED_TYPE
+        return Ignored(origin=message.origin, reason=reason)
+    ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
+    return ignored or Feedback(origin=message.origin, rating=rating, quoted_id=quotation.quoted_id)
+
+
+def _ignored_at_once(
+    message: GroupMessage, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> Ignored | None:
+    """What is ignored whatever it says."""
+    origin = message.origin
+    if origin.is_own or origin.from_user in own_accounts:
+        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE, text=message.text)
+    if not rules.is_enabled:
+        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
+    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
+        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    return None
 
 
 def choice_of(message: GroupMessage, rules: GroupRules) -> int | None:

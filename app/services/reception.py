@@ -13,11 +13,11 @@ from app.models.flow import (
     Accepted,
     Decision,
     Duplicate,
-    GroupMessage,
     Ignored,
     IgnoreReason,
     Origin,
     Question,
+    Quotation,
     Receipt,
     Refused,
     TurnedAway,
@@ -26,7 +26,7 @@ from app.models.flow import (
 from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
-from app.services.decide import choice_of, decide
+from app.services.decide import choice_of, decide, decide_quotation
 from app.services.ecloud.callback import parse_callback
 from app.services.errors import StoreUnavailable
 from app.services.groups import Groups
@@ -98,19 +98,26 @@ class Reception:
         ignored = Ignored(origin=Origin(), reason=IgnoreReason.TOO_LARGE)
         return await self._accept(ignored, beginning, seconds)
 
-    def _is_untimely(self, parsed: GroupMessage | Ignored) -> bool:
+    def _is_untimely(self, parsed: GroupMessage | Quotation | Ignored) -> bool:
         """A question without a time counts as one of another time: whoever forges it leaves it out."""
         time = parsed.origin.timestamp
-        has_to_say = bool(time) or isinstance(parsed, GroupMessage)
+        has_to_say = bool(time) or isinstance(parsed, GroupMessage | Quotation)
         return 0 < self._window < abs(self._clock.time() - time) and has_to_say
 
-    async def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
+    async def _decide(self, parsed: GroupMessage | Quotation | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
-        if not isinstance(parsed, GroupMessage):
+        if isinstance(parsed, Ignored):
             return parsed
         origin = parsed.origin
         self._groups.note(origin.bot_wc_id, origin.group_id)
         settings = self._groups.settings(origin.bot_wc_id, origin.group_id)
+        if isinstance(parsed, Quotation):
+            return decide_quotation(
+                parsed,
+                settings.rules,
+                own_accounts=self._accounts.own_ids,
+                now=self._clock.time(),
+            )
         # Only a bare number may mean what was offered: nothing else waits for a look.
         may_choose = settings.suggests and choice_of(parsed, settings.rules) is not None
         return decide(
@@ -168,4 +175,4 @@ def verdict_of(decision: Decision, receipt: Receipt) -> str:
         return "duplicate"
     if isinstance(receipt, Refused):
         return receipt.reason
-    return decision.reason if isinstance(decision, Ignored) else "accepted"
+    return "accepted" if isinstance(decision, Question) else decision.reason

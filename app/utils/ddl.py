@@ -36,6 +36,12 @@ def make_index(name: str, table: str, columns: list[str]) -> None:
         op.create_index(name, table, columns)
 
 
+def drop_index(name: str, table: str) -> None:
+    """Drop an index, unless it is gone already."""
+    if name in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+        op.drop_index(name, table)
+
+
 def add_column(table: str, column: sa.Column[Any]) -> None:
     """Add a column, unless it is there already."""
     if column.name not in _columns_of(table):

@@ -15,6 +15,7 @@ from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
+from app.services.feedback_table import FeedbackTable
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
 from app.services.recovery import Recovery
@@ -30,6 +31,7 @@ from app.workers.callback_keeper import CallbackKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
+from app.workers.feedback_keeper import FeedbackKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.parking import ParkingKeeper
@@ -143,6 +145,13 @@ class Background:
                 missing="、".join(runtime.settings.dify.missing),
             )
             return
+        feedback = FeedbackKeeper(
+            table=FeedbackTable(runtime.store),
+            apps=runtime.apps,
+            leases=runtime.leases,
+            clock=runtime.clock,
+        )
+        self._run(self._work, "feedback", feedback.run(self._stop_work))
         watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers)
         turns = Turns(
             store=runtime.store,

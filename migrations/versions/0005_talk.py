@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-from app.utils.ddl import add_column, drop_column, drop_table, make_index, make_table
+from app.utils.ddl import add_column, drop_column, drop_index, drop_table, make_index, make_table
 
 revision = "0005"
 down_revision = "0004"
@@ -34,6 +34,9 @@ def exact(length: int) -> sa.types.TypeEngine[str]:
 def upgrade() -> None:
     add_column("groups", sa.Column("citations", sa.Boolean(), nullable=True))
     add_column("groups", sa.Column("suggestions", sa.Boolean(), nullable=True))
+    add_column("messages", sa.Column("rating", exact(8), server_default="", nullable=False))
+    add_column("messages", sa.Column("quoted_id", exact(32), server_default="", nullable=False))
+    make_index("ix_segments_new_msg_id", "segments", ["new_msg_id"])
     make_table(
         "suggestions",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
@@ -54,5 +57,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     drop_table("suggestions")
+    drop_index("ix_segments_new_msg_id", "segments")
+    drop_column("messages", "quoted_id")
+    drop_column("messages", "rating")
     drop_column("groups", "suggestions")
     drop_column("groups", "citations")

@@ -802,6 +802,36 @@ async def stage(
         yield running
 
 
+async def rated(
+    stage: Stage, played: str, *, is_failing: bool = False, is_gone: bool = False
+) -> str:
+    """Somebody rates an answer of a row's app: the id of the callback."""
+    one = stage.playing[played][0]
+    question = f"{played} [[text=给它打分。]]"
+    one.say(question)
+    await one.until_settled(question)
+    query = "SELECT dify_message_id FROM messages WHERE group_id = ? AND question = ?"
+    [row] = stage.rows(query, one.group, question)
+    path = f"/v1/messages/{row['dify_message_id']}/feedbacks"
+    if is_failing:
+        one.server.faults.set("http_500", endpoints=[path], times=1)
+    if is_gone:
+        del one.server.store._messages[row["dify_message_id"]]
+    sent = [sent for sent in stage.gateway.sent if sent.to == one.group]
+    [quoted] = [one for one in sent if one.content == "给它打分。"]
+    return str(stage.gateway.say(one.group, one.person, "赞", quote=quoted.new_msg_id).new_msg_id)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ratings(stage: Stage) -> dict[str, str]:
+    """Ids of ratings, by the rows of the page."""
+    return {
+        "feedback": await rated(stage, "chat"),
+        "feedback-fails": await rated(stage, "chat-old", is_failing=True),
+        "feedback-gone": await rated(stage, "chatflow-old", is_gone=True),
+    }
+
+
 async def test_page_and_tests_name_the_same_rows() -> None:
     """A row without a test, or a test without a row, is a promise that nobody looks after."""
     names = [row.name for row in ROWS]
@@ -836,6 +866,21 @@ async def test_what_the_page_says_is_kept_has_a_column() -> None:
     for table, columns, _ in kept:
         known = Base.metadata.tables[table.strip("`")].columns.keys()
         assert set(re.findall(r"`(\w+)`", columns)) <= set(known), table
+
+
+async def test_feedback_fares_as_the_page_says(stage: Stage, ratings: Mapping[str, str]) -> None:
+    """Taken, taken later, refused: what the log says, and what stands in the row."""
+    rows = {row[0].strip("`"): row for row in page_table("| 行 | 故障 | 日志说什么 | `detail` |")}
+
+    assert rows.keys() == ratings.keys()
+    for name, (_, _, log, detail, _) in rows.items():
+        query = "SELECT id, detail, state FROM messages WHERE new_msg_id = ?"
+        async with asyncio.timeout(30):
+            while not (found := stage.rows(query, ratings[name])) or found[0]["state"] == "rating":
+                await asyncio.sleep(0.05)
+        events = [one for one in stage.log.events(found[0]["id"]) if one.startswith("feedback.")]
+        assert tuple(events) == tuple(re.findall(r"`([a-z]+\.[a-z_]+)`", log)), name
+        assert found[0]["detail"] == detail.strip("`"), name
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -204,6 +204,25 @@ async def test_slow_suggestions_hold_up_neither_the_answer_nor_the_next_question
 
 
 @INSIDE_EMBEDDED
+async def test_a_message_that_is_done_owes_its_list(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Nobody should read "done" where the group still gets something."""
+    suggest(dify)
+    dify.faults.set("latency", 0.6, endpoints=["*/suggested"])
+    async with inside(**ON) as bridge:
+        await bridge.hear("一 [[text=甲。]]")
+        await bridge.until_rows("SELECT 1 FROM messages WHERE state = 'done'")
+        gateway.faults.set("slow", 1.5, endpoints=["/send*"])
+        await bridge.until_rows("SELECT 1 FROM segments WHERE seq = 1")
+        [owing] = await bridge.rows("SELECT state FROM messages")
+        await gateway.wait_for_sent(2)
+        await bridge.until_settled(1)
+
+    assert owing["state"] == "answered"
+
+
+@INSIDE_EMBEDDED
 async def test_old_lists_are_removed(
     inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
 ) -> None:

@@ -62,6 +62,7 @@ CONTRACT: dict[str, Any] = {
     "dify.output_key": "",
     "dify.inputs": {},
     "dify.fallback": "",
+    "dify.feedback": True,
     "dify.recap_turns": 0,
     "reply.strip_thinking": True,
     "reply.plain_text": False,

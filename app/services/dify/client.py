@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import orjson
 
-from app.models.flow import Answer
+from app.models.flow import Answer, Rating
 from app.services.dify.assembly import Assembly, collect
 from app.services.dify.endpoints import WORKFLOW, Endpoint
 from app.services.dify.parsing import (
@@ -202,6 +202,20 @@ class DifyClient:
         """
         path = f"/messages/{quote(message_id, safe='')}/suggested?{urlencode({'user': user})}"
         return parse_suggested((await self._calls.call("GET", path)).body)
+
+    async def rate(self, message_id: str, user: str, rating: Rating) -> None:
+        """
+        Tell what somebody thinks of an answer; told once more, it takes the place of the former one.
+
+        Args:
+            user: who asked; for any other the message is unknown.
+
+        Raises:
+            DifyError: as ``stream_chat``.
+        """
+        path = f"/messages/{quote(message_id, safe='')}/feedbacks"
+        body = orjson.dumps({"rating": rating.value, "user": user, "content": ""})
+        await self._calls.call("POST", path, body=body)
 
     async def _chat_blocking(self, request: ChatRequest, total_at: float) -> Answer:
         opened = await self._open(request, total_at, is_stream=False)

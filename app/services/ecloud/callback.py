@@ -12,9 +12,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.models.flow import GroupMessage, Ignored, IgnoreReason, Origin, WcId
+from app.models.flow import GroupMessage, Ignored, IgnoreReason, Origin, Quotation, WcId
 from app.services.ecloud.fields import MAX_ACCOUNT, Fields
+from app.services.ecloud.quotation import read_reference
 from app.services.ecloud.wire import (
+    GROUP_QUOTATION,
     MESSAGE_KINDS,
     NATIVE_TYPES,
     ROOM_SUFFIX,
@@ -32,7 +34,7 @@ _MENTION_NOTICE = "在群聊中@了"
 _NAME_SEPARATOR = " : "
 
 
-def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one per verdict
+def parse_callback(raw: bytes) -> GroupMessage | Quotation | Ignored:  # noqa: PLR0911 - one per verdict
     """
     Read one callback; never raises, whatever the bytes are.
 
@@ -41,7 +43,7 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
             bounds its size.
 
     Returns:
-        The text that a person wrote in a group, or why there is none. A key that stands twice in
+        The text that a person wrote in a group, with what it quotes, or why there is none. A key that stands twice in
         one object makes the whole body ``BAD_JSON``: nobody knows which value was meant.
     """
     try:
@@ -68,6 +70,11 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
         return _ignored(origin, IgnoreReason.CONTROL_EVENT)
     if kind in TEXT_KINDS:
         return _read_text(origin, kind, fields, odd=envelope.odd)
+    if (
+        code == GROUP_QUOTATION
+        and (quotation := _read_quotation(origin, fields, envelope.odd)) is not None
+    ):
+        return quotation
     return _ignored(origin, _reason_of_media(origin, kind))
 
 
@@ -148,6 +155,17 @@ def _read_group(fields: Fields, sender: str, receiver: str) -> str:
     # News about a group itself name it as if it were a contact.
     changed = Fields({"userName": fields.text("userName")}).identifier("userName")
     return changed if is_room(changed) else ""
+
+
+def _read_quotation(origin: Origin, fields: Fields, odd: str) -> Quotation | None:
+    """A text below a message of ours; None: it is one of the many things that are no text."""
+    if origin.is_own or not (origin.group_id and origin.from_user and origin.bot_wc_id):
+        return None
+    reference = read_reference(fields.text("content"))
+    if reference is None or reference.sender not in ("", origin.bot_wc_id):
+        return None
+    message = GroupMessage(origin=origin, text=fields.text("title") or reference.title)
+    return None if odd or fields.odd else Quotation(message=message, quoted_id=reference.new_msg_id)
 
 
 def _reason_of_media(origin: Origin, kind: TypeKind) -> IgnoreReason:

@@ -22,6 +22,8 @@ TEXT_KINDS = frozenset({TypeKind.GROUP_TEXT, TypeKind.PRIVATE_TEXT})
 MESSAGE_KINDS = TEXT_KINDS | {TypeKind.GROUP_OTHER, TypeKind.PRIVATE_OTHER}
 
 
+GROUP_QUOTATION = "80014"
+
 _CONTENT = {
     "02": "图片",
     "03": "视频",

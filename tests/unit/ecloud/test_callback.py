@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.flow import GroupMessage, Ignored, IgnoreReason
+from app.models.flow import GroupMessage, Ignored, IgnoreReason, Quotation
 from app.services.ecloud.callback import parse_callback
 from app.services.ecloud.wire import TYPE_KINDS
 
@@ -40,7 +40,6 @@ VERDICTS = {
     "group_file_announced": IgnoreReason.UNSUPPORTED_TYPE,
     "group_file_finished": IgnoreReason.UNSUPPORTED_TYPE,
     "group_link": IgnoreReason.UNSUPPORTED_TYPE,
-    "group_quote": IgnoreReason.UNSUPPORTED_TYPE,
     "group_emoji": IgnoreReason.UNSUPPORTED_TYPE,
     "group_recall": IgnoreReason.UNSUPPORTED_TYPE,
     "group_pat": IgnoreReason.UNSUPPORTED_TYPE,
@@ -61,7 +60,7 @@ def sample(name: str = "group_text", **changes: Any) -> dict[str, Any]:
     return payload
 
 
-def parse(payload: Any) -> GroupMessage | Ignored:
+def parse(payload: Any) -> GroupMessage | Quotation | Ignored:
     return parse_callback(json.dumps(payload, ensure_ascii=False).encode())
 
 
@@ -79,7 +78,7 @@ def parse_ignored(payload: Any) -> Ignored:
 
 def test_every_sample_has_its_expected_verdict() -> None:
     """No sample lies in the folder without saying what must become of it."""
-    assert set(SAMPLES) == set(QUESTIONS) | set(VERDICTS)
+    assert set(SAMPLES) == set(QUESTIONS) | set(VERDICTS) | {"group_quote"}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -102,6 +101,14 @@ def test_a_group_text_is_read_whole(name: str) -> None:
     assert origin.new_msg_id == str(data["newMsgId"])
     assert origin.timestamp == data["timestamp"]
     assert not origin.is_own
+
+
+def test_a_quotation_of_our_message_is_read_with_the_quoted_id() -> None:
+    """What it means is decided elsewhere."""
+    quotation = parse_callback(SAMPLES["group_quote"])
+
+    assert isinstance(quotation, Quotation)
+    assert (quotation.message.text, quotation.quoted_id) == ("三楼还是四楼?", "7120034455667788990")
 
 
 @pytest.mark.parametrize("name", VERDICTS)
@@ -683,7 +690,10 @@ def _fields() -> list[tuple[str, str | None, str]]:
 
 
 def _assert_one_verdict(parsed: object) -> None:
-    assert isinstance(parsed, GroupMessage | Ignored)
+    assert isinstance(parsed, GroupMessage | Quotation | Ignored)
+    if isinstance(parsed, Quotation):
+        assert parsed.quoted_id.isdecimal()
+        assert all((parsed.origin.bot_wc_id, parsed.origin.from_user, parsed.origin.group_id))
     if isinstance(parsed, GroupMessage):
         origin = parsed.origin
         assert origin.bot_wc_id
