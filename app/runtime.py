@@ -43,6 +43,7 @@ from app.services.decide import GroupRules, compile_pattern
 from app.services.dify.apps import AskedApp
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
+from app.services.forms import Forms
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
@@ -111,6 +112,7 @@ class Runtime:
     journal: Journal
     outbox: Outbox
     suggestions: Suggestions
+    forms: Forms
     reception: Reception
     #: By name; empty: the settings name none yet; messages are accepted and wait.
     apps: Mapping[str, AskedApp]
@@ -207,6 +209,7 @@ def _assemble(
     ecloud = make_ecloud(settings.ecloud, http)
     journal = Journal(zone)
     suggestions = Suggestions(store)
+    forms = Forms(store)
     return Runtime(
         settings=settings,
         role=role,
@@ -230,12 +233,14 @@ def _assemble(
         journal=journal,
         outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
         suggestions=suggestions,
+        forms=forms,
         reception=Reception(
             inbox=inbox,
             accounts=accounts,
             groups=groups,
             contacts=contacts,
             suggestions=suggestions,
+            forms=forms,
             metrics=metrics,
             clock=clock,
             window=settings.ecloud.callback_window,

@@ -255,6 +255,38 @@ class Usage:
     currency: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FormAction:
+    """One way to answer a form."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What a run wants to know of a person before it goes on."""
+
+    token: str
+    actions: tuple[FormAction, ...] = ()
+    #: Names of the texts that it asks for.
+    fields: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    #: What the run had said before.
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingForm:
+    """A form that waits for a person, and the run behind it."""
+
+    form: Form
+    conversation_id: str = ""
+    dify_message_id: str = ""
+    task_id: str = ""
+    workflow_run_id: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """Dify's whole answer to one question."""
@@ -269,6 +301,10 @@ class Answer:
     sources: tuple[str, ...] = ()
     #: The stream ended before its end was said; the text is what was planned of it.
     is_cut_short: bool = False
+    #: The run waits for the person; its text ends with the form.
+    form: Form | None = None
+    #: The form that waited is done with.
+    ends_form: bool = False
 
     def with_text(self, text: str) -> "Answer":
         """The same answer with another text."""
@@ -355,6 +391,8 @@ class Turn:
     sole_crashes: int = 0
     #: What a former try asked; None: nothing.
     asking: Asking | None = None
+    #: What a run of the app wants to know of the person; None: nothing.
+    form: PendingForm | None = None
     #: Segments of this message that are planned already (a stream was cut after them) and not void.
     begun: tuple[Segment, ...] = ()
     #: Number of the next segment; void ones have theirs, too.

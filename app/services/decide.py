@@ -1,7 +1,6 @@
 """The one place that says whether a text in a group is a question for the bot. Pure."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,14 +18,13 @@ from app.models.flow import (
     WcId,
 )
 from app.services.ratings import rating_of
-from app.services.text import is_blank
+from app.services.text import is_blank, number_of
 
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
 
 #: A mention or a prefix with a number behind it is not longer.
 _LONGEST_CALL = 200
-_NUMBER = re.compile(r"[「『【(\[]?\s*([1-9])\s*[」』】)\]]?\s*[.。、,]?")
 _LEADING_MENTION = re.compile(rf"\s*(?:@[^@\n{MENTION_END}]{{1,64}}{MENTION_END}|@\S+\s)\s*")
 
 
@@ -62,6 +60,7 @@ def decide(
     own_accounts: Collection[WcId],
     now: float,
     offered: Sequence[str] = (),
+    is_awaited: bool = False,
 ) -> Question | Ignored:
     """
     Say whether a message is answered, and what Dify is asked.
@@ -71,6 +70,7 @@ def decide(
         now: seconds since 1970.
         offered: questions that were suggested to this person and are in force; a number asks one of
             them, whatever the trigger is.
+        is_awaited: a form waits for this person, so that a number is an answer to it.
 
     Returns:
         The question without the bot's mention and the trigger's prefix, or the first reason
@@ -80,7 +80,8 @@ def decide(
     ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
     if ignored is not None:
         return ignored
-    asked = _chosen(message, rules, offered) or _apply_trigger(message, rules)
+    asked = _chosen(message, rules, offered, is_awaited=is_awaited)
+    asked = asked or _apply_trigger(message, rules)
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
@@ -121,18 +122,19 @@ def choice_of(message: GroupMessage, rules: GroupRules) -> int | None:
         return None
     asked = _apply_trigger(message, rules)
     texts = [_without_own_mention(message), *([] if isinstance(asked, IgnoreReason) else [asked])]
-    return next((int(found[1]) for found in map(_number_in, texts) if found), None)
+    return next((one for one in map(number_of, texts) if one is not None), None)
 
 
-def _chosen(message: GroupMessage, rules: GroupRules, offered: Sequence[str]) -> str:
-    """The question that a number stands for; empty: none."""
-    number = choice_of(message, rules) if offered else None
-    return offered[number - 1] if number is not None and number <= len(offered) else ""
-
-
-def _number_in(text: str) -> re.Match[str] | None:
-    # Circled and full-width digits, dots and brackets become the plain ones.
-    return _NUMBER.fullmatch(unicodedata.normalize("NFKC", text).strip())
+def _chosen(
+    message: GroupMessage, rules: GroupRules, offered: Sequence[str], *, is_awaited: bool
+) -> str:
+    """What a number stands for: itself where a form waits, else a question; empty: nothing."""
+    number = choice_of(message, rules) if offered or is_awaited else None
+    if number is None:
+        return ""
+    if is_awaited:
+        return str(number)
+    return offered[number - 1] if number <= len(offered) else ""
 
 
 def compile_pattern(text: str) -> Matcher:

@@ -21,6 +21,7 @@ from app.services.conversations import Journal, save_session
 from app.services.echoes import find_echo
 from app.services.errors import QueueUnavailable
 from app.services.finishing import finish_sent, finished_messages
+from app.services.forms import drop_form, save_form
 from app.services.outbox_table import (
     Planned,
     Sent,
@@ -150,6 +151,10 @@ class Outbox:
             await self._journal.enter(
                 connection, turn, row, columns, answer=answer.text, outcome=verdict
             )
+            if answer.form is not None:
+                await save_form(connection, turn, answer, answer.form)
+            elif answer.ends_form:
+                await drop_form(connection, turn)
             if answer.conversation_id not in ("", turn.conversation_id):
                 await save_session(
                     connection, app=turn.app, turn=turn, conversation_id=answer.conversation_id

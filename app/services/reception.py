@@ -13,6 +13,7 @@ from app.models.flow import (
     Accepted,
     Decision,
     Duplicate,
+    GroupMessage,
     Ignored,
     IgnoreReason,
     Origin,
@@ -20,6 +21,7 @@ from app.models.flow import (
     Quotation,
     Receipt,
     Refused,
+    Trigger,
     TurnedAway,
     Unrecorded,
 )
@@ -29,6 +31,7 @@ from app.services.contacts import Contacts
 from app.services.decide import choice_of, decide, decide_quotation
 from app.services.ecloud.callback import parse_callback
 from app.services.errors import StoreUnavailable
+from app.services.forms import Forms
 from app.services.groups import Groups
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
@@ -53,6 +56,7 @@ class Reception:
         groups: Groups,
         contacts: Contacts,
         suggestions: Suggestions,
+        forms: Forms,
         metrics: Metrics,
         clock: Clock,
         window: float = 0.0,
@@ -67,6 +71,7 @@ class Reception:
         self._groups = groups
         self._contacts = contacts
         self._suggestions = suggestions
+        self._forms = forms
         self._metrics = metrics
         self._clock = clock
         self.refusal_log = RefusalLog(clock)
@@ -118,28 +123,39 @@ class Reception:
                 own_accounts=self._accounts.own_ids,
                 now=self._clock.time(),
             )
-        # Only a bare number may mean what was offered: nothing else waits for a look.
-        may_choose = settings.suggests and choice_of(parsed, settings.rules) is not None
+        # Only a bare number may mean what was offered: nothing else waits for a look. Where every
+        # text is a question, a form needs none: the worker finds it.
+        is_wanted = settings.suggests or settings.rules.trigger is not Trigger.ALL
+        may_choose = is_wanted and choice_of(parsed, settings.rules) is not None
+        offered, is_awaited = await self._offered(origin) if may_choose else ((), False)
         return decide(
             parsed,
             settings.rules,
             own_accounts=self._accounts.own_ids,
             now=self._clock.time(),
-            offered=await self._offered(origin) if may_choose else (),
+            offered=offered,
+            is_awaited=is_awaited,
         )
 
-    async def _offered(self, origin: Origin) -> tuple[str, ...]:
-        """What the person may choose from; nothing where that cannot be told in time."""
-        looking = asyncio.create_task(self._suggestions.in_force(origin))
+    async def _offered(self, origin: Origin) -> tuple[tuple[str, ...], bool]:
+        """
+        What the person may choose from, and whether a form waits for him; nothing where that cannot
+        be told in time.
+        """
+        looking = asyncio.create_task(self._look(origin))
         # Not awaited any longer: a driver that waits for a dead server cannot be interrupted.
         done, _ = await asyncio.wait({looking}, timeout=LOOK_SECONDS)
         if not done:
             looking.cancel()
         try:
-            return looking.result() if done else ()
+            return looking.result() if done else ((), False)
         except StoreUnavailable as error:
             logger.warning("suggestions.unknown", error=error)
-            return ()
+            return (), False
+
+    async def _look(self, origin: Origin) -> tuple[tuple[str, ...], bool]:
+        is_awaited = await self._forms.pends(origin)
+        return (() if is_awaited else await self._suggestions.in_force(origin)), is_awaited
 
     async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
         try:

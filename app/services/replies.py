@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
-from app.models.flow import Asking, Turn
+from app.models.flow import Answer, Asking, PendingForm, Turn
 from app.services.citations import with_footer
 from app.services.dify.client import DifyClient
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.limit import Gate
 from app.services.dify.moderation import Moderation
-from app.services.dify.wire import ChatRequest
+from app.services.dify.wire import ChatRequest, TextDelta
 from app.services.errors import (
     DifyConversationGone,
     DifyConversationSpoilt,
@@ -31,11 +31,13 @@ from app.services.errors import (
     code_of,
     loggable,
 )
+from app.services.form_choice import Choice, choice_of_form
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
 from app.services.recap import Recap
 from app.services.rescue import Rescue
+from app.services.resuming import FORM_GONE, Gone, Resuming
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.services.streamed_reply import StreamedReply
@@ -57,6 +59,8 @@ class _Try:
     asking: Asking | None = None
     #: Dify is away; what it has is fetched by a next try.
     is_left_open: bool = False
+    #: What the group reads in front of the answer.
+    preface: str = ""
 
     def unheard(self, error: Exception) -> Asking | None:
         """What Dify may have an answer to in spite of *error*; None: it said no, or was not asked."""
@@ -97,6 +101,7 @@ class Replies:
         wording: Wording,
         segmenter: Segmenter,
         suggesting: Suggesting,
+        resuming: Resuming,
         budget: float,
     ) -> None:
         self._dify = dify
@@ -113,6 +118,7 @@ class Replies:
         self._wording = wording
         self._segmenter = segmenter
         self._suggesting = suggesting
+        self._resuming = resuming
         #: Seconds of one try, counted from when Dify is free for it.
         self._budget = budget
 
@@ -142,7 +148,11 @@ class Replies:
 
     async def _answer(self, one: _Try) -> None:
         turn = one.turn
-        if turn.unheard is not None:
+        if turn.form is not None and not turn.begun:
+            choice = choice_of_form(turn.form.form, turn.question)
+            if choice is not None and await self._is_resumed(one, turn.form, choice):
+                return
+        elif turn.unheard is not None:
             one.budget.begin(self._budget)
             if await self._is_fetched(one, turn.unheard):
                 return
@@ -164,6 +174,31 @@ class Replies:
             logger.warning("dify.unheard", error=code_of(error), planned=one.reply.planned)
             if not await self._is_fetched(one, unheard):
                 raise
+
+    async def _is_resumed(self, one: _Try, pending: PendingForm, choice: Choice) -> bool:
+        """Whether the reply went to the form that waited for it; else it is a question."""
+        async with self._gate.slot():
+            one.budget.begin(self._budget)
+            found = await self._resuming.resume(one.turn, pending, choice)
+            one.budget.end()
+        if isinstance(found, Gone):
+            logger.warning("form.expired", is_question=found.is_question)
+            if found.is_question:
+                one.preface = FORM_GONE
+                return False
+            found = Answer(text=FORM_GONE)
+        await self._plan(one, self._wording.of(found, is_plain=one.turn.is_plain))
+        return True
+
+    async def _plan(self, one: _Try, answer: Answer) -> None:
+        """Plan a whole answer."""
+        answer = with_footer(one.turn, answer)
+        if one.preface:
+            answer = answer.with_text(f"{one.preface}\n\n{answer.text}")
+        segments = self._segmenter.whole(one.turn, answer.text)
+        await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
+        logger.info("dify.answered", segments=len(segments))
+        self._suggesting.begin(one.turn, answer)
 
     async def _is_fetched(self, one: _Try, asking: Asking) -> bool:
         """Whether the answer to *asking* could be had after all; then it is planned."""
@@ -238,12 +273,8 @@ class Replies:
             answer = await self._dify.chat(request, one.reply.hear)
         one.budget.end()
         answer = self._wording.of(answer, is_plain=one.turn.is_plain)
-        answer = with_footer(one.turn, answer)
         self._metrics.count_tokens(self._dify.name, answer.usage)
-        segments = self._segmenter.whole(one.turn, answer.text)
-        await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
-        logger.info("dify.answered", segments=len(segments))
-        self._suggesting.begin(one.turn, answer)
+        await self._plan(one, answer)
 
     async def _stream(self, one: _Try, request: ChatRequest) -> None:
         async with self._moderation.learning(), AsyncExitStack() as stack:
@@ -251,6 +282,8 @@ class Replies:
             with watch.running():
                 events = await stack.enter_async_context(self._dify.stream_chat(request))
             heard = one.budget.bounded(Timed(events, watch))
+            if one.preface:
+                await one.reply.take(TextDelta(text=f"{one.preface}\n\n"))
             await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))
         one.budget.end()
         self._metrics.count_tokens(self._dify.name, one.reply.usage)

@@ -21,6 +21,7 @@ from app.services.recap import Recap
 from app.services.recovery import Recovery
 from app.services.replies import Replies
 from app.services.rescue import Rescue
+from app.services.resuming import Resuming
 from app.services.segmenter import Segmenter
 from app.services.stops import Stops
 from app.services.suggesting import Suggesting
@@ -290,6 +291,9 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wordin
         inputs=app.inputs,
         wording=wording,
         segmenter=Segmenter(max_length),
+        resuming=Resuming(
+            dify=app.client, forms=runtime.forms, stages=runtime.stages, clock=runtime.clock
+        ),
         suggesting=Suggesting(
             dify=app.client,
             suggestions=runtime.suggestions,

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from app.models.message import MESSAGES, MessageState
+from app.models.pending_form import PENDING_FORMS
 from app.models.segment import OPEN_STATES, SEGMENTS
 from app.models.suggestion import SUGGESTIONS
 
@@ -103,5 +104,6 @@ def make_rules(ages: Ages) -> tuple[Rule, ...]:
         Rule("ignored", ages.dedupe, _M.id, is_ignored, None, is_open),
         Rule("segments", ages.text, _S.message_id, ~is_owed, None, is_owed),
         Rule("suggestions", OFFERS, SUGGESTIONS.c.message_id, true(), None, false()),
+        Rule("forms", ages.text, PENDING_FORMS.c.message_id, true(), None, false()),
         Rule("messages", oldest, _M.id, closed, None, is_open),
     )

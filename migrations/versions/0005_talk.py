@@ -16,6 +16,7 @@ branch_labels = None
 depends_on = None
 
 BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 OPTIONS = {
     "mysql_engine": "InnoDB",
@@ -54,8 +55,39 @@ def upgrade() -> None:
     )
     make_index("ix_suggestions_message_id", "suggestions", ["message_id"])
 
+    make_table(
+        "pending_forms",
+        sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
+        sa.Column("app", exact(64), nullable=False),
+        sa.Column("bot_wc_id", exact(128), nullable=False),
+        sa.Column("group_id", exact(128), nullable=False),
+        sa.Column("from_user", exact(128), nullable=False),
+        sa.Column("message_id", sa.BigInteger(), nullable=False),
+        sa.Column("key_digest", exact(16), nullable=False),
+        sa.Column("token", sa.String(255), nullable=False),
+        sa.Column("dify_conversation_id", exact(64), nullable=False),
+        sa.Column("dify_message_id", exact(64), nullable=False),
+        sa.Column("dify_task_id", exact(64), nullable=False),
+        sa.Column("dify_run_id", exact(64), nullable=False),
+        sa.Column("form", sa.JSON(), nullable=False),
+        sa.Column("said", LONG_TEXT, nullable=False),
+        sa.Column("expires_at", MOMENT, nullable=True),
+        sa.Column("offered_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_pending_forms")),
+        sa.UniqueConstraint(
+            "app",
+            "bot_wc_id",
+            "group_id",
+            "from_user",
+            name=op.f("uq_pending_forms_app_bot_wc_id_group_id_from_user"),
+        ),
+        **OPTIONS,
+    )
+    make_index("ix_pending_forms_message_id", "pending_forms", ["message_id"])
+
 
 def downgrade() -> None:
+    drop_table("pending_forms")
     drop_table("suggestions")
     drop_index("ix_segments_new_msg_id", "segments")
     drop_column("messages", "quoted_id")

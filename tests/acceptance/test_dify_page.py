@@ -27,6 +27,7 @@ from app.services.dify.stream import GRACE
 from app.services.dify.transport import CONNECT_TIMEOUT, MAX_BODY_BYTES, DifyApp
 from app.services.planning import PLAN_SECONDS
 from app.services.queue import breakers
+from app.services.resuming import FORM_GONE, FORM_REFUSED
 from app.services.suggesting import SUGGEST_SECONDS
 from config import describe_settings
 from simulators.dify_release import Kind, Release
@@ -596,7 +597,63 @@ ENDS: Mapping[str, Case] = {
                 run("human_input_required", form_id="f", form_content="请确认订单。"),
                 run("workflow_paused", status="paused"),
             ),
-        )
+        ),
+        group=(f"{ANSWER}\n\n请确认订单。",),
+    ),
+}
+
+
+def waits(*_: object) -> bytes:
+    """A run that wants words of somebody."""
+    return stream(
+        run("workflow_started", id="r-page"),
+        frame("message", answer=ANSWER),
+        run(
+            "human_input_required",
+            form_content="请说明原因。",
+            form_token="tok",
+            actions=[{"id": "send", "title": "提交"}],
+            inputs=[{"type": "paragraph", "output_variable_name": "reason"}],
+        ),
+        run("workflow_paused", status="paused"),
+    )
+
+
+REST = stream(run("human_input_form_filled"), finished("succeeded", answer=f"{ANSWER}\n\n收到了。"))
+
+
+async def submit_at_last(wire: Wire, playing: Playing) -> None:
+    """Once in vain."""
+    path = wire.ask.path
+    tries = sum(one.path == path and one.app == playing.app for one in playing.stage.raw.asks)
+    await wire.send(page("500 Internal Server Error") if tries == 1 else said({}))
+
+
+def replied(form: Reply, group: tuple[str, ...], events: Reply = REST) -> Case:
+    """Somebody replies to the form of the question before."""
+    return Case(
+        peer=(waits(), GOOD),
+        before=BEFORE,
+        beside={"/form/human_input/tok": form, "/workflow/r-page/events": events},
+        group=group,
+    )
+
+
+FORMS: Mapping[str, Case] = {
+    "form-answered": replied(said({}), ("收到了。",)),
+    "form-gone": replied(
+        refusal("404 X", "not_found", "Form not found"), (f"{FORM_GONE}\n\n{ANSWER}",)
+    ),
+    "form-expired": replied(
+        refusal("412 X", "human_input_form_expired", "Form has expired"),
+        (f"{FORM_GONE}\n\n{ANSWER}",),
+    ),
+    "form-refused": replied(
+        refusal("400 X", "invalid_form_data", "Missing required inputs"), (FORM_REFUSED,)
+    ),
+    "form-away": replied(submit_at_last, ("收到了。",)),
+    "form-run-fails": replied(
+        said({}), GIVEN_UP, stream(finished("failed", error="variable not found"))
     ),
 }
 
@@ -750,6 +807,7 @@ CASES = {
     **STRANGE,
     **MUST_STREAM,
     **ENDS,
+    **FORMS,
     **FAILURES,
     **BREAKS,
     **REPLACED,
@@ -786,6 +844,8 @@ SEEN: Mapping[str, Callable[[tuple[str, ...], str], bool]] = {
     "先前的部分,新的回答": lambda group, _verdict: group == (PARTS[0], "换成这样"),
     "回答和引用": lambda group, _verdict: group == (f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
     "回答和列表": lambda group, _verdict: group == (ANSWER, LIST),
+    "表单的回话": lambda group, _verdict: group == (FORM_REFUSED,),
+    "失效的话,回答": lambda group, _verdict: group == (f"{FORM_GONE}\n\n{ANSWER}",),
     "表单的文字": lambda group, _verdict: group == ("请确认订单。",),
 }
 
@@ -862,7 +922,7 @@ async def test_what_the_page_says_is_kept_has_a_column() -> None:
     """Under these names."""
     kept = page_table("| 表 | 列 |")
 
-    assert len(kept) == 8
+    assert len(kept) == 9
     for table, columns, _ in kept:
         known = Base.metadata.tables[table.strip("`")].columns.keys()
         assert set(re.findall(r"`(\w+)`", columns)) <= set(known), table

@@ -30,6 +30,7 @@ from app.services.contacts import Contacts
 from app.services.decide import GroupRules
 from app.services.errors import StoreUnavailable
 from app.services.figures import read_ledger
+from app.services.forms import Forms
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
@@ -77,6 +78,7 @@ class Office:
             groups=self.groups,
             contacts=self.contacts,
             suggestions=Suggestions(store),
+            forms=Forms(store),
             metrics=self.metrics,
             clock=SystemClock(),
         )

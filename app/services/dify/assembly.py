@@ -1,8 +1,9 @@
 """An answer put together from its events, and the rules of when it is whole. No I/O, no clock."""
 
 from collections.abc import AsyncIterable, Callable
+from dataclasses import replace
 
-from app.models.flow import Answer, Usage
+from app.models.flow import Answer, Form, Usage
 from app.services.dify.responses import stream_fault
 from app.services.dify.thinking import THINKING
 from app.services.dify.wire import (
@@ -45,6 +46,7 @@ class Assembly:
         self._has_ended = False
         self._has_finished = False
         self._is_paused = False
+        self._form: Form | None = None
         self._failure: Failed | WorkflowFinished | None = None
 
     @property
@@ -93,6 +95,7 @@ class Assembly:
             usage=self._usage,
             sources=self._sources,
             is_cut_short=is_cut_short,
+            form=self._form,
         )
 
     def failure(self) -> DifyError | None:
@@ -128,8 +131,7 @@ class Assembly:
             case WorkflowFinished():
                 return self._finish(event)
             case Paused():
-                self._is_paused = True
-                return [*self._fill_in(event.form), event]
+                return self._pause(event)
             case Failed() if not self.is_complete:
                 self._failure = event
             case _:
@@ -168,6 +170,22 @@ class Assembly:
             self._usage = event.usage
         return [*self._fill_in(event.answer), event]
 
+    def _pause(self, event: Paused) -> list[ChatEvent]:
+        """The form is told as text behind what was said; the first one of several."""
+        is_first, self._is_paused = not self._is_paused, True
+        if not is_first:
+            return [replace(event, form="", request=None)]
+        request, told = event.request, list[ChatEvent]()
+        if event.form:
+            request = request and replace(request, said=self.text)
+            delta = TextDelta(
+                text=f"\n\n{event.form}" if self._length else event.form, is_form=True
+            )
+            self._add(delta.text)
+            told.append(delta)
+        self._form = request
+        return [*told, replace(event, form="", request=request)]
+
     def _fill_in(self, text: str) -> list[ChatEvent]:
         """*text* as the answer if nothing was streamed."""
         if not text or self._length or self._is_replaced:
@@ -201,3 +219,20 @@ async def collect(
         if heard is not None and isinstance(event, Started):
             heard(event)
     return assembly.result()
+
+
+async def collect_run(events: AsyncIterable[ChatEvent]) -> Answer:
+    """
+    The whole answer of a run that is listened to from somewhere in its middle: as its end tells it.
+
+    Raises:
+        DifyError: as ``collect``.
+    """
+    assembly = Assembly()
+    whole = ""
+    async for event in events:
+        assembly.feed(Frame(event=event))
+        if isinstance(event, WorkflowFinished):
+            whole = event.answer
+    answer = assembly.result()
+    return answer.with_text(whole) if whole else answer

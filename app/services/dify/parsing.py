@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from app.models.flow import Answer, Usage
+from app.services.dify.human_input import parse_form
 from app.services.dify.outputs import parse_outputs
 from app.services.dify.sse import SseEvent
 from app.services.dify.wire import (
@@ -237,7 +238,8 @@ def _error(body: Mapping[str, Any]) -> ChatEvent:
 
 
 def _paused(body: Mapping[str, Any]) -> ChatEvent:
-    return Paused(form=_text(_object(body, "data"), "form_content"))
+    form = parse_form(_object(body, "data"))
+    return Paused(form=form.text, request=form.request)
 
 
 def _ping(_body: Mapping[str, Any]) -> ChatEvent:

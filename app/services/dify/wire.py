@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models.flow import Usage
+from app.models.flow import Form, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +146,8 @@ class TextDelta:
 
     text: str
     is_agent: bool = False
+    #: It is the form of a run that waits: no part of what a model said.
+    is_form: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,8 +200,10 @@ class Failed:
 class Paused:
     """The run waits for a human; nothing more comes in this stream."""
 
-    #: What the run asks the human; empty if it does not say.
+    #: What the run asks the human, as he reads it; empty if it does not say, or was told as text.
     form: str = ""
+    #: How it is answered; None: not here.
+    request: Form | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
