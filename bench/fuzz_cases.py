@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.models.flow import GroupMessage, Ignored
+from app.models.flow import GroupMessage, Ignored, Quotation
 from app.services.dify.assembly import Assembly
 from app.services.dify.parsing import parse_frame
 from app.services.dify.responses import Reply, decipher
@@ -274,6 +274,8 @@ class Callbacks:
         match parse_callback(raw):
             case GroupMessage():
                 return "message", ""
+            case Quotation():
+                return "quotation", ""
             case Ignored(reason=reason):
                 return str(reason), ""
             case other:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from app.models.flow import WcId
+from app.services.erasure import erase
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
@@ -205,3 +207,24 @@ async def test_a_form_that_was_submitted_by_a_try_that_failed_is_followed_not_ca
     assert said(gateway) == [SHOWN, "已记下:a1。"]
     assert submissions(dify) == [{"action": "a1"}]
     assert (reply["verdict"], reply["attempts"]) == ("answered", 1)
+
+
+@INSIDE_EMBEDDED
+async def test_a_person_who_is_erased_leaves_no_form_and_no_list(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """They hold what was said to him."""
+    async with inside(**only(dify, DIFY_STREAMING_ENABLED="true")) as bridge:
+        await bridge.hear(ORDER)
+        [message] = await bridge.until_settled(1)
+        await bridge.execute(
+            "INSERT INTO suggestions (bot_wc_id, group_id, from_user, message_id, questions, "
+            "offered_at) VALUES ('b', 'g', :user, 1, '[]', '2026-01-01 00:00:00.000000')",
+            user=message["from_user"],
+        )
+        erased = await erase(bridge.runtime.store, WcId(message["from_user"]))
+        left = await bridge.rows(
+            "SELECT from_user FROM suggestions UNION SELECT from_user FROM pending_forms"
+        )
+
+    assert (erased.rows["suggestions"], erased.rows["pending_forms"], left) == (1, 1, [])
