@@ -197,7 +197,12 @@ class Replies:
             answer = answer.with_text(f"{one.preface}\n\n{answer.text}")
         segments = self._segmenter.whole(one.turn, answer.text)
         await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
-        logger.info("dify.answered", segments=len(segments))
+        self._note_answered(one, answer, len(segments))
+
+    def _note_answered(self, one: _Try, answer: Answer, segments: int) -> None:
+        logger.info("dify.answered", segments=segments)
+        if answer.is_cut_short:
+            logger.warning("reply.cut_short", planned=segments, error="workflow_stopped")
         self._suggesting.begin(one.turn, answer)
 
     async def _is_fetched(self, one: _Try, asking: Asking) -> bool:
@@ -287,8 +292,8 @@ class Replies:
             await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))
         one.budget.end()
         self._metrics.count_tokens(self._dify.name, one.reply.usage)
-        logger.info("dify.answered", segments=await one.reply.finish())
-        self._suggesting.begin(one.turn, one.reply.answer)
+        segments = await one.reply.finish()
+        self._note_answered(one, one.reply.answer, segments)
 
     def _reply(self, turn: Turn) -> StreamedReply:
         return StreamedReply(

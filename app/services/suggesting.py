@@ -36,7 +36,7 @@ class Suggesting:
         """The answer is planned; nothing where the group wants no list or there is none to be had."""
         if not turn.suggests or not answer.dify_message_id or answer.form is not None:
             return
-        if is_blank(answer.text):
+        if answer.is_cut_short or is_blank(answer.text):
             return
         task = asyncio.create_task(self._suggest(turn, answer.dify_message_id), name="suggest")
         self._tasks.add(task)

@@ -261,8 +261,9 @@ async def check_kept(playing: Playing) -> None:
     """What a later look into the table finds of the answer."""
     [row] = playing.stage.rows(
         "SELECT dify_app, dify_conversation_id, dify_message_id, dify_task_id, total_tokens "
-        "FROM messages WHERE group_id = ?",
+        "FROM messages WHERE group_id = ? AND question = ?",
         playing.group,
+        playing.question,
     )
     [told] = [
         one.facts
@@ -666,6 +667,11 @@ FAILURES: Mapping[str, Case] = {
     "run-stopped": Case(
         peer=(stream(finished("stopped", error="Stopped by user.")),), group=GIVEN_UP
     ),
+    "run-stopped-late": Case(
+        peer=(
+            stream(frame("message", answer=ANSWER), finished("stopped", error="Stopped by user.")),
+        )
+    ),
     "error-first": Case(peer=Sim(), question=good("[[error=0;times=1]]")),
     "error-internal": Case(
         peer=Sim(), question=good("[[error=0;times=1]] [[code=internal_server_error]]")
@@ -844,6 +850,7 @@ SEEN: Mapping[str, Callable[[tuple[str, ...], str], bool]] = {
     "先前的部分,新的回答": lambda group, _verdict: group == (PARTS[0], "换成这样"),
     "回答和引用": lambda group, _verdict: group == (f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
     "回答和列表": lambda group, _verdict: group == (ANSWER, LIST),
+    "停下之前的话": lambda group, verdict: group == (ANSWER,) and verdict == "cut_short",
     "表单的回话": lambda group, _verdict: group == (FORM_REFUSED,),
     "失效的话,回答": lambda group, _verdict: group == (f"{FORM_GONE}\n\n{ANSWER}",),
     "表单的文字": lambda group, _verdict: group == ("请确认订单。",),

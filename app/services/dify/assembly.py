@@ -19,6 +19,7 @@ from app.services.dify.wire import (
     WorkflowFinished,
 )
 from app.services.errors import DifyError, DifyProtocolError, DifyUnavailable
+from app.services.text import is_blank
 
 #: Longest answer that is kept, in characters.
 MAX_ANSWER = 16 * 1024 * 1024
@@ -30,8 +31,9 @@ class Assembly:
 
     An answer is whole after ``message_end`` or a workflow that succeeded, whichever is first: one
     release never sends the former, two others send them in opposite orders. It failed by an
-    ``error`` event before that, or by a workflow that failed or was stopped. A workflow stopped after
-    ``message_replace`` was stopped by moderation, and the replacement is the answer.
+    ``error`` event before that, or by a workflow that failed or was stopped without a word. A workflow
+    stopped after ``message_replace`` was stopped by moderation, and the replacement is the answer; one
+    stopped otherwise has said a part of one.
     """
 
     def __init__(self, *, has_conversation: bool = False) -> None:
@@ -46,6 +48,7 @@ class Assembly:
         self._has_ended = False
         self._has_finished = False
         self._is_paused = False
+        self._is_stopped = False
         self._form: Form | None = None
         self._failure: Failed | WorkflowFinished | None = None
 
@@ -94,7 +97,7 @@ class Assembly:
             workflow_run_id=self._ids.workflow_run_id,
             usage=self._usage,
             sources=self._sources,
-            is_cut_short=is_cut_short,
+            is_cut_short=is_cut_short or self._is_stopped,
             form=self._form,
         )
 
@@ -162,7 +165,11 @@ class Assembly:
     def _finish(self, event: WorkflowFinished) -> list[ChatEvent]:
         is_moderated = event.status == "stopped" and self._is_replaced
         is_unclear = bool(event.unclear_outputs) and not self._length and not self._is_replaced
-        if (event.status in BAD_ENDS and not is_moderated) or is_unclear:
+        # Somebody stopped it, or it took too long: what it said is an answer, if not a whole one.
+        self._is_stopped = (
+            event.status == "stopped" and not is_moderated and not is_blank(self.text)
+        )
+        if (event.status in BAD_ENDS and not is_moderated and not self._is_stopped) or is_unclear:
             self._failure = event
             return [event]
         self._has_finished = True

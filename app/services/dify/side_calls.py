@@ -63,5 +63,6 @@ class SideCalls:
             meaning = (refusals or {}).get(reply.status)
             if meaning is None:
                 raise
-            raise meaning(str(error), peer_code=error.peer_code) from error
+            about = f"Dify 应答 {reply.status}"
+            raise meaning(about, words=str(error), peer_code=error.peer_code) from error
         return SideReply(body=found, release=release)
