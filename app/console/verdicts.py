@@ -82,6 +82,8 @@ _FAILED = {
     "dify_overloaded": "Dify 一直表示请求太多。",
     "dify_conversation_gone": "Dify 里的会话已不存在,换新会话后仍然失败。",
     "dify_conversation_spoilt": "模型不接受这段对话的内容,换新会话后仍然失败。",
+    "dify_form_gone": "回复要填的表单在 Dify 里已经没了。",
+    "dify_form_refused": "Dify 的表单不接受这个回复。",
     "input_lacking": "应用要求的变量没有给出:请设置 dify.inputs,然后重放。",
     "dify_rejected": "Dify 拒绝回答:请检查应用密钥、应用状态、额度,或问题本身。",
     "dify_protocol_error": "Dify 返回的内容不符合它的协议:请检查 Dify 地址和版本。",

@@ -129,10 +129,12 @@ class EventStream(AsyncIterator[ChatEvent]):
         self._set_end()
 
     def _is_known(self, event: ChatEvent) -> bool:
-        """A pause that is over: of the very form, or without one, as it stands behind the former."""
+        """A pause that is over: of the very form, or without one, as it stands behind a form."""
         if not self._known_form or not isinstance(event, Paused):
             return False
-        return event.request is None or event.request.token == self._known_form
+        if event.request is None:
+            return not event.form
+        return event.request.token == self._known_form
 
     def _set_end(self) -> None:
         now = self._clock.monotonic()
