@@ -47,6 +47,7 @@ from app.services.dify.apps import AskedApp
 from app.services.downloads import Downloader
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
+from app.services.forms import Forms
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
@@ -65,6 +66,7 @@ from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import Clock, SystemClock
 from app.utils.db import async_url, is_sqlite
 from app.utils.http_client import make_http_client
@@ -124,6 +126,8 @@ class Runtime:
     recalls: Recalls
     journal: Journal
     outbox: Outbox
+    suggestions: Suggestions
+    forms: Forms
     reception: Reception
     #: By name; empty: the settings name none yet; messages are accepted and wait.
     apps: Mapping[str, AskedApp]
@@ -239,6 +243,8 @@ def _assemble(
     ecloud = make_ecloud(settings.ecloud, http)
     notices = OfflineNotices(redis)
     journal = Journal(zone)
+    suggestions = Suggestions(store)
+    forms = Forms(store)
     return Runtime(
         settings=settings,
         role=role,
@@ -266,6 +272,8 @@ def _assemble(
         recalls=recalls,
         journal=journal,
         outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
+        suggestions=suggestions,
+        forms=forms,
         reception=Reception(
             inbox=inbox,
             accounts=accounts,
@@ -274,6 +282,8 @@ def _assemble(
             room_news=room_news,
             recalls=recalls,
             notices=notices,
+            suggestions=suggestions,
+            forms=forms,
             metrics=metrics,
             clock=clock,
             keeps_files=processing.attachment_wait > 0,
@@ -309,9 +319,12 @@ def group_defaults(settings: Settings) -> GroupSettings:
             pattern=compile_pattern(groups.pattern) if groups.pattern else None,
             max_message_age=settings.message_processing.max_message_age,
             tells_quoted=groups.quote_context,
+            takes_feedback=settings.dify.feedback,
         ),
         mention_sender=settings.reply.mention_sender,
         is_plain=settings.reply.plain_text,
+        cites=settings.reply.citations,
+        suggests=settings.reply.suggestions,
     )
 
 

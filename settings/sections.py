@@ -252,6 +252,8 @@ class DifySettings(Section):
     """随问题传给应用的变量,值是模板,例如 {"name": "{user_name}"}。"""
     fallback: OptionalName = ""
     """这个应用熔断期间代为回答的应用名;空则等它恢复。"""
+    feedback: bool = True
+    """是否把群里对回答的评价(引用回答说赞或踩)告诉 Dify;群里什么也不发。"""
     recap_turns: Annotated[Number, Field(ge=0, le=20)] = 0
     """Dify 忘了对话(被删除、换了密钥或无法继续)时,把最近几轮问答附在新对话的问题前;0 表示不附。"""
     streaming_enabled: bool = False
@@ -389,6 +391,10 @@ class ReplySettings(Section):
     """回答中的图片和文件是否作为图片和文件发到群里;关闭则以链接发出。"""
     plain_text: bool = False
     """是否把 Markdown 改成微信里易读的纯文本;各群可另设,见 python -m app.cli groups plain。"""
+    citations: bool = False
+    """回答之后是否列出它所引用的知识库文档;各群可另设,见 python -m app.cli groups citations。"""
+    suggestions: bool = False
+    """应用打开「下一步问题建议」时,是否在回答之后列出,回复序号就能问;各群可另设,见 python -m app.cli groups suggestions。"""
 
 
 class GroupsSettings(Section):

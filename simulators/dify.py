@@ -38,7 +38,7 @@ API_KEY = "app-simulated"
 PING_SECONDS = 10.0
 IDLE_SECONDS = 300.0
 
-AppHandler = Callable[[web.Request, App], Awaitable[web.Response]]
+AppHandler = Callable[[web.Request, App], Awaitable[web.StreamResponse]]
 
 
 class DifySimulator(Simulator):
@@ -182,6 +182,11 @@ class DifySimulator(Simulator):
         add("POST", "/v1/files/upload", self.uploads.upload)
         add("GET", "/v1/info", description.info)
         add("GET", "/v1/parameters", description.parameters)
+        if self.release is Release.NEW:
+            waiting = self._questions.human_input
+            add("GET", "/v1/form/human_input/{token}", waiting.form)
+            add("POST", "/v1/form/human_input/{token}", waiting.submit)
+            add("GET", "/v1/workflow/{run}/events", waiting.events)
         if self.release is Release.OLD:
             self.app.router.add_get("/v1/", self._welcome)
         self.app.router.add_route("*", "/{path:.*}", self._nowhere)

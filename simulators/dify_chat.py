@@ -31,6 +31,7 @@ from simulators.dify_errors import (
 from simulators.dify_form import filled_form
 from simulators.dify_frames import Ids
 from simulators.dify_graph_answering import answering_of
+from simulators.dify_human_input import HumanInput
 from simulators.dify_question import MODEL_FAILED, Question, by_worker, is_streaming
 from simulators.dify_release import Kind, Release, now
 from simulators.dify_script import Plan, make_plan, parse_script
@@ -66,6 +67,7 @@ class Questions:
     ) -> None:
         self.release = release
         self.concurrency = Concurrency(connections)
+        self.human_input = HumanInput(lambda request: self._event_stream(request, split=False))
         self._afterlife = Afterlife()
         self.errands = self._afterlife.errands
         self.on_question: OnQuestion | None = None
@@ -227,7 +229,7 @@ class Questions:
         user, task_id = question.asked["user"], question.ids.task_id
         began = time.monotonic()
         stream = self._event_stream(request, split=question.plan.split)
-        answering = answering_of(question, stream, self._store.end_user(user))
+        answering = answering_of(question, stream, self._store.end_user(user), self.human_input)
         self._running[task_id] = (user, stream)
         try:
             if question.in_worker:

@@ -12,6 +12,7 @@ k deltas `[[error=k]]`, `[[cut=k]]` (socket), `[[eof=k]]` (clean end without a l
 `[[hang=k]]` (silence), `[[stall=k]]` (pings only). Of a run whose client is gone: `[[saved]]` it goes
 on in spite of that, `[[saved=2]]` and is done so many seconds later, `[[lost]]` it does not, though
 its release would let it. `[[kept=…]]`: another text is saved than was streamed.
+Forms: see `simulators.dify_human_input`.
 `;times=2` behind any of them: for the first two tries of this query only.
 """
 
@@ -118,6 +119,12 @@ class Plan:
     kept: str | None
     tool_file: str | None
     file: str | None
+    form: str | None = None
+    again: str | None = None
+    actions: str | None = None
+    fields: str | None = None
+    after: str | None = None
+    expires: float | None = None
 
     @property
     def answer(self) -> str:
@@ -168,6 +175,12 @@ def make_plan(script: Script, *, release: Release, turn: int, pace: float) -> Pl
         kept=script.text("kept"),
         tool_file=script.text("tool_file"),
         file=script.text("file"),
+        form=script.text("form"),
+        again=script.text("again"),
+        actions=script.text("actions"),
+        fields=script.text("fields"),
+        after=script.text("after"),
+        expires=script.number("expires", 0.0) if script.has("expires") else None,
     )
 
 

@@ -132,7 +132,7 @@ class EcloudSimulator(Simulator):
         self._accounts.callback_url = self.courier.url = url
 
     def say(self, group: str, person: str, text: str, **how: Any) -> Said:
-        """A member says something; *how*: mention_bot, mentions, message_type, extra, timestamp."""
+        """A member says something; *how*: mention_bot, mentions, message_type, extra, timestamp, quote."""
         return self.speech.say(group, person, text, **how)
 
     async def post_raw(

@@ -57,6 +57,7 @@ class IgnoreReason(StrEnum):
     NO_MATCH = "no_match"
     TOO_OLD = "too_old"
     GROUP_OFF = "group_off"
+    FEEDBACK = "feedback"
     BAD_JSON = "bad_json"
     BAD_SHAPE = "bad_shape"
     TOO_LARGE = "too_large"
@@ -136,6 +137,13 @@ class MemberFile:
     name: str = ""
 
 
+class Rating(StrEnum):
+    """What somebody thinks of an answer; the values are Dify's."""
+
+    LIKE = "like"
+    DISLIKE = "dislike"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ignored:
     """A callback that needs no answer, and why."""
@@ -161,7 +169,18 @@ class Question:
     text: str
 
 
-Decision = Question | Ignored
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feedback:
+    """The verdict "feedback": nobody is answered, Dify is told what somebody thinks of an answer."""
+
+    origin: Origin
+    rating: Rating
+    #: newMsgId of the segment that was quoted.
+    quoted_id: str
+    reason: IgnoreReason = IgnoreReason.FEEDBACK
+
+
+Decision = Question | Feedback | Ignored
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,6 +320,38 @@ class AnswerFile:
         return f"[{mark}:{self.name}]" if self.name else f"[{mark}]"
 
 
+@dataclass(frozen=True, slots=True)
+class FormAction:
+    """One way to answer a form."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What a run wants to know of a person before it goes on."""
+
+    token: str
+    actions: tuple[FormAction, ...] = ()
+    #: Names of the texts that it asks for.
+    fields: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    #: What the run had said before.
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingForm:
+    """A form that waits for a person, and the run behind it."""
+
+    form: Form
+    conversation_id: str = ""
+    dify_message_id: str = ""
+    task_id: str = ""
+    workflow_run_id: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """Dify's whole answer to one question."""
@@ -313,8 +364,14 @@ class Answer:
     task_id: str = ""
     workflow_run_id: str = ""
     usage: Usage = field(default_factory=Usage)
+    #: Names of the documents that it is from, each once, as Dify spells them.
+    sources: tuple[str, ...] = ()
     #: The stream ended before its end was said; the text is what was planned of it.
     is_cut_short: bool = False
+    #: The run waits for the person; its text ends with the form.
+    form: Form | None = None
+    #: The form that waited is done with.
+    ends_form: bool = False
 
     @property
     def said(self) -> str:
@@ -387,11 +444,17 @@ class Turn:
     received_at: datetime | None = None
     #: Markdown is turned into text that WeChat shows well.
     is_plain: bool = False
+    #: The documents that the answer is from are named behind it.
+    cites: bool = False
+    #: What Dify suggests to ask next is offered behind the answer.
+    suggests: bool = False
     #: Failed tries, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
     sole_crashes: int = 0
     #: What a former try asked; None: nothing.
     asking: Asking | None = None
+    #: What a run of the app wants to know of the person; None: nothing.
+    form: PendingForm | None = None
     #: Segments of this message that are planned already (a stream was cut after them) and not void.
     begun: tuple[Segment, ...] = ()
     #: Number of the next segment; void ones have theirs, too.

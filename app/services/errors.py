@@ -11,6 +11,7 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │   │   ├── DifyOverloaded        429, 400 "Too many requests"                          try again later
     │   │   ├── DifyConversationGone  404 on the conversation         once more without the conversation
     │   │   ├── DifyRejected          401, 403, other 400/404: our key, app or question     give up
+    │   │   │   ├── DifyFormGone, DifyFormRefused  of a form: done or expired, or filled in wrongly
     │   │   │   └── DifyConversationSpoilt  the model refuses the conversation's past  once more without it
     │   │   └── DifyProtocolError     not JSON, not an event stream, no end                 try again
     │   └── EcloudError
@@ -130,6 +131,18 @@ class DifyRejected(DifyError):
     """Dify will not answer this, however often it is asked: key, app, quota or question."""
 
     code = "dify_rejected"
+
+
+class DifyFormGone(DifyRejected):
+    """The form is unknown, filled in already, or has expired."""
+
+    code = "dify_form_gone"
+
+
+class DifyFormRefused(DifyRejected):
+    """The form does not take these values; it waits on."""
+
+    code = "dify_form_refused"
 
 
 class DifyConversationSpoilt(DifyRejected):

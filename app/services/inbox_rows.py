@@ -7,6 +7,7 @@ from typing import Any
 
 from app.models.flow import (
     Decision,
+    Feedback,
     Ignored,
     IgnoreReason,
     MemberFile,
@@ -42,6 +43,7 @@ DEDUPLICATED = frozenset(
         IgnoreReason.NO_MATCH,
         IgnoreReason.TOO_OLD,
         IgnoreReason.GROUP_OFF,
+        IgnoreReason.FEEDBACK,
         IgnoreReason.NO_SENDER,
         IgnoreReason.RECALL,
         IgnoreReason.PAT,
@@ -118,6 +120,8 @@ def row_from_record(record: dict[str, Any]) -> InboxRow:
     if unknown := record.keys() - Message.__table__.c.keys():
         raise KeyError(*unknown)
     columns = {
+        # Former versions wrote neither of these.
+        **_NO_FEEDBACK,
         **record,
         "id": message_id,
         "received_at": datetime.fromisoformat(record["received_at"]),
@@ -150,7 +154,11 @@ def make_row(
     else:
         origin = decision.origin
         key = origin.dedupe_key if decision.reason in DEDUPLICATED else ""
-        own = _ignored_columns(decision, raw, keep_text=keep_ignored_text)
+        own = (
+            _feedback_columns(decision)
+            if isinstance(decision, Feedback)
+            else _ignored_columns(decision, raw, keep_text=keep_ignored_text)
+        )
     # A key of our own never meets another one: such callbacks are never deduplicated.
     dedupe_key = key or f"#{message_id}"
     columns = {
@@ -158,6 +166,7 @@ def make_row(
         "dedupe_key": dedupe_key,
         "received_at": received_at.astimezone(UTC),
         "done_at": None,
+        **_NO_FEEDBACK,
         **_origin_columns(origin),
         **own,
     }
@@ -169,6 +178,25 @@ def make_row(
         is_question=isinstance(decision, Question),
         columns=columns,
     )
+
+
+#: Every row has these columns, so that many are one statement.
+_NO_FEEDBACK = {"rating": "", "quoted_id": ""}
+
+
+def _feedback_columns(feedback: Feedback) -> dict[str, Any]:
+    return {
+        "state": MessageState.RATING,
+        "verdict": feedback.reason,
+        "detail": "",
+        "sender_name": "",
+        "text": None,
+        "question": None,
+        "raw": None,
+        "text_digest": None,
+        "rating": feedback.rating,
+        "quoted_id": feedback.quoted_id[:32],
+    }
 
 
 def _origin_columns(origin: Origin) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Found:
     text: str = field(repr=False)
     usage: Usage = field(default_factory=Usage)
     files: tuple[AnswerFile, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +100,8 @@ def judge(message: StoredMessage | None, run: StoredRun | None, *, patience: flo
     if message.status == "error" or (run is not None and run.status == "failed"):
         return Nothing(reason="failed")
     files = message.files if run is None else (*message.files, *run.files)
-    found = Found(text=message.answer, usage=Usage() if run is None else run.usage, files=files)
+    usage = Usage() if run is None else run.usage
+    found = Found(text=message.answer, usage=usage, files=files, sources=message.sources)
     if run is not None and run.status == "stopped":
         return found if _is_moderated(message, run) else Nothing(reason="stopped")
     is_paused = message.status == "paused" or (run is not None and run.status == "paused")
@@ -267,4 +269,5 @@ def _answer(asking: Asking, found: Found) -> Answer:
         task_id=asking.task_id,
         workflow_run_id=asking.workflow_run_id,
         usage=found.usage,
+        sources=found.sources,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from loguru import logger
 
 from app.models.flow import Answer, Asking, Segment, Turn, Usage
+from app.services.citations import footer_of, with_footer
 from app.services.dify.assembly import Assembly
 from app.services.dify.wire import ChatEvent, Frame, Started, TextDelta, TextReplaced
 from app.services.errors import StoreUnavailable
@@ -69,9 +70,14 @@ class StreamedReply:
         return len(self._former) + len(self._current)
 
     @property
+    def answer(self) -> Answer:
+        """What Dify has said so far."""
+        return self._assembly.answer()
+
+    @property
     def usage(self) -> Usage:
         """What it cost, as far as Dify has said."""
-        return self._assembly.answer().usage
+        return self.answer.usage
 
     @property
     def asking(self) -> Asking:
@@ -155,10 +161,11 @@ class StreamedReply:
 
     async def finish(self) -> int:
         """Plan the rest: the answer is whole. Returns how many segments it has."""
-        self._number(self._stream.finish("".join(self._held)))
         answer = self._assembly.answer()
+        footer = footer_of(self._turn, answer)
+        self._number(self._stream.finish("".join(self._held) + footer))
         self._add_files(answer)
-        await self._close(answer)
+        await self._close(answer.with_text(answer.text + footer))
         return self.planned
 
     async def complete(self, answer: Answer) -> bool:
@@ -171,6 +178,7 @@ class StreamedReply:
         if self._void is not None:
             await self._make_void(self._void)
         pieces = [piece_of(one) for one in self._current]
+        answer = with_footer(self._turn, answer)
         kept, rest, is_mid_line = continuation(answer.text, pieces)
         if kept < len(pieces):
             return False

@@ -20,15 +20,18 @@ from app.services.ecloud.day_plan import DayPlan, QuietHours
 from app.services.ecloud.pacing import Limits
 from app.services.enclosing import Carrier, Enclosing
 from app.services.errors import ServiceError
+from app.services.feedback_table import FeedbackTable
 from app.services.plain_text import PlainText
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
 from app.services.recovery import Recovery
 from app.services.replies import Replies
 from app.services.rescue import Rescue
+from app.services.resuming import Resuming
 from app.services.segmenter import Segmenter
 from app.services.stages import utc_now
 from app.services.stops import Stops
+from app.services.suggesting import Suggesting
 from app.services.turns import Turns
 from app.services.wording import Wording
 from app.utils.loops import cancelled, first_of, stopped_within
@@ -37,6 +40,7 @@ from app.workers.callback_keeper import CallbackKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
+from app.workers.feedback_keeper import FeedbackKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.limit_keeper import LimitKeeper
@@ -162,6 +166,13 @@ class Background:
                 missing="、".join(runtime.settings.dify.missing),
             )
             return
+        feedback = FeedbackKeeper(
+            table=FeedbackTable(runtime.store),
+            apps=runtime.apps,
+            leases=runtime.leases,
+            clock=runtime.clock,
+        )
+        self._run(self._work, "feedback", feedback.run(self._stop_work))
         plan = make_pace(runtime.settings).plan
         watch = PeerWatch(
             queue=runtime.queue,
@@ -349,6 +360,7 @@ def _make_replies(
         stages=runtime.stages,
         metrics=runtime.metrics,
     )
+    max_length = runtime.settings.reply.max_length
     return Replies(
         dify=app.client,
         moderation=Moderation(app.client, runtime.clock, is_ignored=app.ignores_moderation),
@@ -367,7 +379,16 @@ def _make_replies(
         streaming=app.is_streamed,
         inputs=app.inputs,
         wording=wording,
-        segmenter=Segmenter(runtime.settings.reply.max_length),
+        segmenter=Segmenter(max_length),
+        resuming=Resuming(
+            dify=app.client, forms=runtime.forms, stages=runtime.stages, clock=runtime.clock
+        ),
+        suggesting=Suggesting(
+            dify=app.client,
+            suggestions=runtime.suggestions,
+            outbox=runtime.outbox,
+            max_length=max_length,
+        ),
         budget=runtime.settings.message_processing.queue_timeout,
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import mysql
 from app.utils.ddl import add_column, drop_column
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -30,6 +30,7 @@ from app.services.contacts import Contacts
 from app.services.decide import GroupRules
 from app.services.errors import StoreUnavailable
 from app.services.figures import read_ledger
+from app.services.forms import Forms
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
@@ -42,6 +43,7 @@ from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import SystemClock
 from app.utils.ids import IdMaker
 from tests.fixtures.callbacks import make_ignored, make_question
@@ -82,6 +84,8 @@ class Office:
             room_news=RoomNewsBook(store),
             recalls=Recalls(store, SystemClock(), keeps_text=False),
             notices=self.notices,
+            suggestions=Suggestions(store),
+            forms=Forms(store),
             metrics=self.metrics,
             clock=SystemClock(),
         )

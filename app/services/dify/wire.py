@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models.flow import AnswerFile, Usage
+from app.models.flow import AnswerFile, Form, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +100,8 @@ class AppParameters:
     #: Its answers are checked for words; what was streamed may be replaced late.
     is_output_moderated: bool
     opening_statement: str = ""
+    #: It suggests what to ask next, behind each answer.
+    suggests: bool = False
     inputs: tuple[InputField, ...] = ()
     uploads: UploadRules = field(default_factory=UploadRules)
 
@@ -118,6 +120,8 @@ class StoredMessage:
     created_at: int
     #: Those of the answer.
     files: tuple[AnswerFile, ...] = ()
+    #: As ``Ended`` has them.
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +164,8 @@ class TextDelta:
 
     text: str
     is_agent: bool = False
+    #: It is the form of a run that waits: no part of what a model said.
+    is_form: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +190,8 @@ class Ended:
 
     usage: Usage = field(default_factory=Usage)
     files: tuple[AnswerFile, ...] = ()
+    #: Names of the documents that the answer is from, each once.
+    sources: tuple[str, ...] = ()
 
 
 #: Statuses of a run that has no answer.
@@ -219,8 +227,10 @@ class Failed:
 class Paused:
     """The run waits for a human; nothing more comes in this stream."""
 
-    #: What the run asks the human; empty if it does not say.
+    #: What the run asks the human, as he reads it; empty if it does not say, or was told as text.
     form: str = ""
+    #: How it is answered; None: not here.
+    request: Form | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -63,7 +63,7 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
             bounds its size.
 
     Returns:
-        The text that a person wrote in a group, or why there is none. A key that stands twice in
+        The text that a person wrote in a group, with what it quotes, or why there is none. A key that stands twice in
         one object makes the whole body ``BAD_JSON``: nobody knows which value was meant.
     """
     try:
