@@ -26,6 +26,8 @@ class GroupRow:
     trigger: str | None
     mention_sender: bool | None
     plain_text: bool | None
+    citations: bool | None
+    suggestions: bool | None
     dify_app: str | None
     id: int = 0
     prefixes: tuple[str, ...] | None = None
@@ -100,9 +102,9 @@ class GroupTable:
         """
         return await self._set(groups, dify_app=app)
 
-    async def choose_plain(self, groups: Sequence[str], *, is_plain: bool | None) -> int:
+    async def switch(self, groups: Sequence[str], name: str, *, is_on: bool | None) -> int:
         """
-        Whether answers to groups are turned into plain text; None: as the settings say.
+        Switch one of ``SWITCHES`` on or off in groups; None: as the settings say.
 
         Returns:
             How many rows are meant.
@@ -110,7 +112,7 @@ class GroupTable:
         Raises:
             StoreUnavailable: nothing is changed.
         """
-        return await self._set(groups, plain_text=is_plain)
+        return await self._set(groups, **{SWITCHES[name]: is_on})
 
     async def _set(self, groups: Sequence[str], **columns: Any) -> int:
         meant = Group.group_id.in_(groups)
@@ -124,6 +126,9 @@ class GroupTable:
         return await self._store.transact(work)
 
 
+#: What can be switched for one group, by the command's word for it; and its column.
+SWITCHES = {"plain": "plain_text", "citations": "citations", "suggestions": "suggestions"}
+
 _SHOWN = (
     Group.group_id,
     Group.bot_wc_id,
@@ -131,6 +136,8 @@ _SHOWN = (
     Group.trigger,
     Group.mention_sender,
     Group.plain_text,
+    Group.citations,
+    Group.suggestions,
     Group.dify_app,
     Group.id,
     Group.prefixes,
@@ -158,6 +165,8 @@ def _row_of(row: Any) -> GroupRow:
         trigger=row.trigger,
         mention_sender=row.mention_sender,
         plain_text=row.plain_text,
+        citations=row.citations,
+        suggestions=row.suggestions,
         dify_app=row.dify_app,
         id=row.id,
         prefixes=_words(row.prefixes),

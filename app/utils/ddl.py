@@ -24,10 +24,22 @@ def make_table(name: str, *parts: SchemaItem, **options: Any) -> None:
         raise ForeignTable(name)
 
 
+def drop_table(name: str) -> None:
+    """Drop a table, unless it is gone already."""
+    if sa.inspect(op.get_bind()).has_table(name):
+        op.drop_table(name)
+
+
 def make_index(name: str, table: str, columns: list[str]) -> None:
     """Make an index, unless it is there already."""
     if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
         op.create_index(name, table, columns)
+
+
+def drop_index(name: str, table: str) -> None:
+    """Drop an index, unless it is gone already."""
+    if name in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+        op.drop_index(name, table)
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:

@@ -8,7 +8,6 @@ from app.models.flow import WcId
 from app.services.accounts import Accounts
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import EcloudRefused
-from app.services.standing import Sign
 from app.utils.clock import Clock
 
 
@@ -61,10 +60,7 @@ class OwnLogin:
         logins = await self._ecloud.query_logins()
         known = [(str(login.wc_id), login.w_id) for login in logins]
         self._accounts.learn(known, time=int(self._clock.time()))
-        is_online = any(login.wc_id == self._bot for login in logins)
-        if not is_online:
-            self._accounts.notice(self._bot, Sign.NOT_LISTED)
-        return is_online
+        return any(login.wc_id == self._bot for login in logins)
 
     def refuse(self, w_id: str) -> None:
         """The gateway does not accept this wId any more."""

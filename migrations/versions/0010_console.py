@@ -1,7 +1,7 @@
 """operators may be disabled, sessions end when idle, audit says from where; messages of a group by index
 
 Revision ID: 0010
-Revises: 0004
+Revises: 0007
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql
 from app.utils.ddl import add_column, drop_column, make_index
 
 revision = "0010"
-down_revision = "0004"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

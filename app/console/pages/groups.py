@@ -14,7 +14,7 @@ from app.console.reading.messages import parse_id
 from app.console.reading.names import read_names
 from app.console.verdicts import explain
 from app.console.visit import Visit
-from app.models.flow import DEFAULT_APP, GroupMessage, Ignored, Origin, Trigger, WcId
+from app.models.flow import DEFAULT_APP, GroupMessage, Origin, Question, Trigger, WcId
 from app.models.message import MessageState
 from app.runtime import group_defaults
 from app.services.decide import decide
@@ -122,7 +122,7 @@ def _try(visit: Visit, row: GroupRow, line: str, defaults: GroupSettings) -> dic
     )
     rules = _in_force(row, defaults).rules
     outcome = decide(message, replace(rules, max_message_age=0), own_accounts=(bot,), now=0)
-    if isinstance(outcome, Ignored):
+    if not isinstance(outcome, Question):
         why = explain(state=MessageState.IGNORED, verdict=outcome.reason)
         advice = next_step(state=MessageState.IGNORED, verdict=outcome.reason)
         return {"why": why, "advice": advice, "question": ""}

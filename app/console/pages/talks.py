@@ -20,6 +20,7 @@ PAGE: Final = 30
 MOST_GROUPS: Final = 200
 
 _M, _S = MESSAGES.c, SEGMENTS.c
+_NO_QUESTIONS = (MessageState.IGNORED, MessageState.RATING)
 _ANSWER = (SegmentState.SENT, SegmentState.PLANNED, SegmentState.SENDING, SegmentState.UNKNOWN)
 
 
@@ -32,7 +33,7 @@ async def show_talk(visit: Visit) -> Response:
         groups = list(dict.fromkeys(await connection.scalars(newest)))
         group = group or (groups[0] if groups else "")
         said = page_of(
-            [_M.group_id == group, _M.state != MessageState.IGNORED], before=before, limit=PAGE + 1
+            [_M.group_id == group, _M.state.not_in(_NO_QUESTIONS)], before=before, limit=PAGE + 1
         )
         rows = (await connection.execute(said)).all() if group else []
         shown = list(reversed(rows[:PAGE]))
