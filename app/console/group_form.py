@@ -14,16 +14,8 @@ CHOICES: Final[Mapping[str, bool | None]] = {"": None, "on": True, "off": False}
 MOST_WORDS: Final = 50
 LONGEST_WORD: Final = 100
 LONGEST_PATTERN: Final = 1000
-COLUMNS: Final = (
-    "is_enabled",
-    "trigger",
-    "prefixes",
-    "keywords",
-    "pattern",
-    "mention_sender",
-    "plain_text",
-    "dify_app",
-)
+SWITCHES: Final = ("is_enabled", "mention_sender", "plain_text", "citations", "suggestions")
+COLUMNS: Final = (*SWITCHES, "trigger", "prefixes", "keywords", "pattern", "dify_app")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,9 +34,7 @@ def read_group_form(form: Form, defaults: GroupSettings, *, apps: Collection[str
         apps: names of the apps that a group may ask.
     """
     trigger, app = form.get("trigger"), form.get("dify_app")
-    columns: dict[str, Any] = {
-        name: CHOICES.get(form.get(name)) for name in ("is_enabled", "mention_sender", "plain_text")
-    }
+    columns: dict[str, Any] = {name: CHOICES.get(form.get(name)) for name in SWITCHES}
     columns |= {
         "trigger": trigger if trigger in set(Trigger) else None,
         "prefixes": _words(form.get("prefixes")),

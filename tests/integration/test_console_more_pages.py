@@ -114,6 +114,8 @@ async def test_rules_of_a_group_are_changed_live_and_noted(console: StartConsole
             "keywords": "退款\n 发票 \n\n",
             "mention_sender": "off",
             "plain_text": "on",
+            "citations": "on",
+            "suggestions": "on",
             "dify_app": "default",
         }
         changed = await browser.send(place, **fields)
@@ -131,6 +133,7 @@ async def test_rules_of_a_group_are_changed_live_and_noted(console: StartConsole
     assert changed.place == f"{place}?told=group_changed"
     assert (own.rules.trigger, own.rules.keywords) == ("keyword", ("退款", "发票"))
     assert (own.mention_sender, own.is_plain, own.rules.is_enabled) == (False, True, True)
+    assert (own.cites, own.suggests) == (True, True)
     assert off.status == 303
     assert (silent.rules.is_enabled, silent.rules.trigger) == (False, "mention")
     assert "@ 机器人时 默认" in listed.words
