@@ -119,6 +119,19 @@ def test_paragraphs_turned_one_by_one_are_the_whole_text_turned(text: str, cuts:
     assert "".join([*pieces, stream.finish()]).split() == PLAIN.of(text).split()
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_code_begins_behind_every_end_of_a_line_that_markdown_knows(end: str, cut: int) -> None:
+    """Also behind a return alone: what is code in the whole text is code in its paragraphs."""
+    text = f"一{end}~~~{end}![](汉字){end}{end}末{end}~~~"
+    stream = PlainStream(PLAIN)
+    pieces = [stream.feed(text[at : at + cut]) for at in range(0, len(text), cut)]
+
+    told = "".join([*pieces, stream.finish()])
+
+    assert told.split() == PLAIN.of(text).split() == ["一", "![](汉字)", "末"]
+
+
 def test_a_paragraph_is_out_as_soon_as_the_next_one_begins() -> None:
     """Not before: what is indented belongs to the list in front of it."""
     stream = PlainStream(PLAIN)

@@ -143,7 +143,8 @@ def _whole(value: Any) -> Any:
     """Seconds without the ``.0`` of a serialiser that knows only doubles; anything else as it is."""
     if isinstance(value, str) and _is_digits(value.replace(".", "", 1), MAX_DIGITS):
         return value.partition(".")[0]
-    return int(value) if isinstance(value, float) and value >= 0 else value
+    is_number = isinstance(value, float) and 0 <= value < float("inf")
+    return int(value) if is_number else value
 
 
 def _spell(value: int) -> str:

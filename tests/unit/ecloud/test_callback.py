@@ -1,6 +1,7 @@
 """Callbacks of the gateway: every sample, every tolerance, and whatever else bytes can be."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -799,3 +800,15 @@ def test_damaged_samples_get_a_verdict(name: str, place: int, damage: bytes) -> 
     raw[place : place + len(damage)] = damage
 
     _assert_one_verdict(parse_callback(bytes(raw)))
+
+
+@pytest.mark.parametrize("time", [b"1e999", b"1.7e308", b"1e30"])
+def test_a_time_beyond_all_measure_is_a_verdict_not_an_exception(time: bytes) -> None:
+    """JSON knows numbers that are infinite as soon as they are read."""
+    raw = SAMPLES["group_text"].replace(b'"content"', b'"createTime":' + time + b',"content"')
+    payload = re.sub(rb'"timestamp": ?[0-9]+,?', b"", raw)
+
+    parsed = parse_callback(payload)
+
+    assert isinstance(parsed, Ignored)
+    assert parsed.reason is IgnoreReason.BAD_SHAPE
