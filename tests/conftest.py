@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.inside",
     "tests.fixtures.logs",
     "tests.fixtures.receivers",
+    "tests.fixtures.logins",
 ]
 
 

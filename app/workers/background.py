@@ -13,7 +13,6 @@ from app.runtime import Role, Runtime, has_embedded_queue
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
-from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
@@ -31,6 +30,7 @@ from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
+from app.workers.login_keeper import LoginKeeper
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
 from app.workers.recall_watch import RecallWatch
@@ -46,6 +46,8 @@ CONTACTS_SECONDS = 1.0
 #: Lease of the one that keeps the callback's address, in seconds.
 CALLBACK_LEASE = 60.0
 RECALLS_SECONDS = 0.1
+#: Lease of the one that asks the gateway who is online; longer than between two looks.
+LOGINS_LEASE = 90.0
 #: Callbacks are let in at the latest so long after the index began to be rebuilt.
 START_SECONDS = 3.0
 
@@ -122,15 +124,16 @@ class Background:
     def _start_callback_keeper(self) -> None:
         runtime = self._runtime
         own = own_callback_urls(runtime.settings.ecloud)
-        if runtime.ecloud is None or not own:
+        if not own:
             return
-        keeper = CallbackKeeper(
-            runtime.ecloud,
-            own=own,
-            tokens=runtime.settings.ecloud.callback_tokens,
-            lease=runtime.leases.task("callback", seconds=CALLBACK_LEASE),
-        )
-        self._run(self._sending, "callback", keeper.run(self._stop_sending))
+        for name, client in runtime.gateways.clients.items():
+            keeper = CallbackKeeper(
+                client,
+                own=own,
+                tokens=runtime.settings.ecloud.callback_tokens,
+                lease=runtime.leases.task(f"callback:{name}", seconds=CALLBACK_LEASE),
+            )
+            self._run(self._sending, f"callback-{name}", keeper.run(self._stop_sending))
 
     def _start_work(self) -> None:
         runtime = self._runtime
@@ -171,23 +174,27 @@ class Background:
 
     def _start_sending(self) -> None:
         runtime = self._runtime
-        if runtime.ecloud is None:
+        if not runtime.gateways.clients:
             logger.warning(
                 "ecloud.not_configured 答案会等待发送",
                 missing="、".join(runtime.settings.ecloud.missing),
             )
             return
-        pool = make_sender_pool(runtime, runtime.ecloud)
+        pool = make_sender_pool(runtime)
         self._run(self._sending, "senders", pool.run(self._stop_sending))
         keeper = ContactKeeper(
             contacts=runtime.contacts,
             accounts=runtime.accounts,
-            ecloud=runtime.ecloud,
+            gateways=runtime.gateways,
             leases=runtime.leases,
             clock=runtime.clock,
             rng=runtime.rng,
         )
         self._run(self._sending, "contacts", keeper.run(self._stop_sending))
+        logins = LoginKeeper(
+            runtime.gateways, lease=runtime.leases.task("logins", seconds=LOGINS_LEASE)
+        )
+        self._run(self._sending, "logins", logins.run(self._stop_sending))
         finishing = FinishKeeper(runtime.outbox)
         self._run(self._sending, "finishing", finishing.run(self._stop_sending))
 
@@ -333,7 +340,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
     )
 
 
-def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
+def make_sender_pool(runtime: Runtime) -> SenderPool:
     """The send loops of this process."""
     settings = runtime.settings
     figures = SenderSettings(
@@ -350,7 +357,7 @@ def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
             lease=lease,
             outbox=runtime.outbox,
             accounts=runtime.accounts,
-            ecloud=ecloud,
+            ecloud=runtime.gateways.of(bot),
             breakers=runtime.breakers,
             metrics=runtime.metrics,
             clock=runtime.clock,

@@ -13,9 +13,9 @@ from loguru import logger
 
 from app.models.flow import WcId
 from app.services.accounts import Accounts
-from app.services.ecloud.client import EcloudClient
 from app.services.ecloud.pacing import WINDOW, Pacer
 from app.services.errors import EcloudError, QueueUnavailable, StoreUnavailable
+from app.services.gateways import AccountGateway
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.outbox_table import Planned
@@ -56,7 +56,7 @@ class AccountSender:
         lease: Lease,
         outbox: Outbox,
         accounts: Accounts,
-        ecloud: EcloudClient,
+        ecloud: AccountGateway,
         breakers: Breakers,
         metrics: Metrics,
         clock: Clock,
@@ -77,7 +77,7 @@ class AccountSender:
             bot, outbox=outbox, clock=clock, sender=lease.token[:64], timeout=settings.timeout
         )
         self._lanes = debts.lanes
-        login = OwnLogin(bot, accounts=accounts, ecloud=ecloud, clock=clock)
+        login = OwnLogin(bot, accounts=accounts, ecloud=ecloud)
         self._availability = available = Availability(
             bot, lanes=debts.lanes, login=login, accounts=accounts, clock=clock
         )
