@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.logs",
     "tests.fixtures.receivers",
     "tests.fixtures.logins",
+    "tests.fixtures.twins",
 ]
 
 

@@ -66,6 +66,7 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.NO_KEYWORD: "这个群只回答含有关键词的消息。",
     IgnoreReason.NO_MATCH: "这个群只回答与设定的正则表达式匹配的消息。",
     IgnoreReason.TOO_OLD: "消息太旧(例如重新登录后补发的历史消息),不再回答。",
+    IgnoreReason.OTHER_ACCOUNT: "群里还有我们的另一个微信号,由它回答(被 @ 的那个,或先收到的那个)。",
     IgnoreReason.GROUP_OFF: "这个群关闭了机器人。",
     IgnoreReason.BAD_JSON: "回调的内容不是合法的 JSON;原文已保留,便于查看。",
     IgnoreReason.BAD_SHAPE: "回调缺少必要的字段或字段类型不对;原文已保留,便于查看。",

@@ -113,6 +113,15 @@ class Accounts:
             if login.source == QUERY or max(login.w_id_time, heard.get(wc_id, 0)) > since
         )
 
+    @property
+    def offline_ids(self) -> frozenset[WcId]:
+        """wcIds of those that the gateway does not list as online."""
+        return frozenset(
+            wc_id
+            for wc_id, standing in self._standings.items()
+            if standing.state is AccountState.OFFLINE
+        )
+
     def login(self, wc_id: WcId) -> Login | None:
         """What is known of one account."""
         return self._logins.get(wc_id)

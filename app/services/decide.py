@@ -14,6 +14,7 @@ from app.services.text import is_blank
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
 
+MAX_DETAIL = 500
 _LEADING_MENTION = re.compile(rf"\s*(?:@[^@\n{MENTION_END}]{{1,64}}{MENTION_END}|@\S+\s)\s*")
 
 
@@ -43,7 +44,12 @@ class GroupRules:
 
 
 def decide(
-    message: GroupMessage, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+    message: GroupMessage,
+    rules: GroupRules,
+    *,
+    own_accounts: Collection[WcId],
+    now: float,
+    offline: Collection[WcId] = (),
 ) -> Question | Ignored:
     """
     Say whether a message is answered, and what Dify is asked.
@@ -51,10 +57,12 @@ def decide(
     Args:
         own_accounts: all WeChat accounts of this bridge; they never answer each other.
         now: seconds since 1970.
+        offline: those of them that are not online: another one answers in their stead.
 
     Returns:
         The question without the bot's mention and the trigger's prefix, and with what it quotes, or
-        the first reason against it, in the order: own, group off, too old, trigger, nothing left.
+        the first reason against it, in the order: own, group off, too old, trigger, nothing left,
+        another account.
     """
     origin = message.origin
     if origin.is_own or origin.from_user in own_accounts:
@@ -63,13 +71,42 @@ def decide(
         return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
     if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
         return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
-    asked = _apply_trigger(message, rules)
+    meant = _accounts_meant(message, own_accounts)
+    asked = _apply_trigger(message, rules, bot=meant[0])
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
     quoted = message.quoted if rules.tells_quoted else None
-    return Question(message=message, text=with_quoted(asked.strip(), quoted))
+    question = Question(message=message, text=with_quoted(asked.strip(), quoted))
+    return _asked_or_left(question, meant, offline)
+
+
+def _asked_or_left(
+    question: Question, meant: Collection[WcId], offline: Collection[WcId]
+) -> Question | Ignored:
+    """A question for other accounts of ours is theirs, as long as one of them is online."""
+    origin = question.message.origin
+    if origin.bot_wc_id in meant or set(meant) <= set(offline):
+        return question
+    return Ignored(
+        origin=origin,
+        reason=IgnoreReason.OTHER_ACCOUNT,
+        detail=",".join(meant)[:MAX_DETAIL],
+        question=question,
+    )
+
+
+def _accounts_meant(message: GroupMessage, own_accounts: Collection[WcId]) -> tuple[WcId, ...]:
+    """
+    Which accounts of ours the message is for, at least one: those that it mentions or quotes, else its own.
+
+    Where its own is among them it comes first.
+    """
+    bot = message.origin.bot_wc_id
+    quoted = () if message.quoted is None else (message.quoted.sender,)
+    meant = tuple(one for one in (*message.mentions, *quoted) if one in own_accounts and one != bot)
+    return (bot, *meant) if _is_meant(message, bot) or not meant else meant
 
 
 def compile_pattern(text: str) -> Matcher:
@@ -95,14 +132,14 @@ def compile_pattern(text: str) -> Matcher:
     return matcher
 
 
-def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReason:
-    """The question's text, or why the trigger says no."""
-    text = _without_own_mention(message)
+def _apply_trigger(message: GroupMessage, rules: GroupRules, *, bot: WcId) -> str | IgnoreReason:
+    """The question's text as for this account of ours, or why the trigger says no."""
+    text = _without_own_mention(message, bot)
     match rules.trigger:
         case Trigger.ALL:
             return text
         case Trigger.MENTION:
-            return text if _is_meant(message) else IgnoreReason.NOT_MENTIONED
+            return text if _is_meant(message, bot) else IgnoreReason.NOT_MENTIONED
         case Trigger.PREFIX:
             return _without_prefix((message.text, text), rules.prefixes)
         case Trigger.KEYWORD:
@@ -114,22 +151,21 @@ def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReas
             return text if is_match else IgnoreReason.NO_MATCH
 
 
-def _is_meant(message: GroupMessage) -> bool:
-    """It mentions the bot, or quotes something that the bot said."""
-    bot = message.origin.bot_wc_id
+def _is_meant(message: GroupMessage, bot: WcId) -> bool:
+    """It mentions this account of ours, or quotes something that it said."""
     return bot in message.mentions or (message.quoted is not None and message.quoted.sender == bot)
 
 
-def _without_own_mention(message: GroupMessage) -> str:
+def _without_own_mention(message: GroupMessage, bot: WcId) -> str:
     """
     The text without the bot's mention, if that stands at the beginning.
 
     Of several leading mentions the bot's is taken to be the one at its place in the list of
     mentions; the others stay, they belong to the question.
     """
-    if message.origin.bot_wc_id not in message.mentions:
+    if bot not in message.mentions:
         return message.text
-    skip = message.mentions.index(message.origin.bot_wc_id)
+    skip = message.mentions.index(bot)
     end = 0
     for _ in range(skip):
         other = _LEADING_MENTION.match(message.text, end)

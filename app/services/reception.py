@@ -15,6 +15,7 @@ from app.models.flow import (
     GroupMessage,
     Ignored,
     IgnoreReason,
+    Left,
     Origin,
     Question,
     Receipt,
@@ -117,6 +118,7 @@ class Reception:
             self._groups.settings(origin.bot_wc_id, origin.group_id).rules,
             own_accounts=self._accounts.own_ids,
             now=self._clock.time(),
+            offline=self._accounts.offline_ids,
         )
 
     def _take_news(self, ignored: Ignored) -> None:
@@ -160,4 +162,6 @@ def verdict_of(decision: Decision, receipt: Receipt) -> str:
         return "duplicate"
     if isinstance(receipt, Refused):
         return receipt.reason
+    if isinstance(receipt, Left):
+        return IgnoreReason.OTHER_ACCOUNT
     return decision.reason if isinstance(decision, Ignored) else "accepted"

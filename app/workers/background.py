@@ -14,6 +14,8 @@ from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
 from app.services.errors import ServiceError
+from app.services.handover import Handover
+from app.services.left_messages import LeftMessages
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
 from app.services.recovery import Recovery
@@ -40,6 +42,8 @@ from app.workers.send_policy import SenderSettings
 from app.workers.sender import AccountSender
 from app.workers.sender_pool import SenderPool
 from app.workers.spill_signal import show_spill
+from app.workers.takeover import Takeover
+from app.workers.twin_keeper import TwinKeeper
 from app.workers.worker import Worker, WorkerSettings
 
 CONTACTS_SECONDS = 1.0
@@ -48,6 +52,8 @@ CALLBACK_LEASE = 60.0
 RECALLS_SECONDS = 0.1
 #: Lease of the one that asks the gateway who is online; longer than between two looks.
 LOGINS_LEASE = 90.0
+#: Lease of the one that looks after copies of messages, in seconds.
+TWINS_LEASE = 10.0
 #: Callbacks are let in at the latest so long after the index began to be rebuilt.
 START_SECONDS = 3.0
 
@@ -195,6 +201,16 @@ class Background:
             runtime.gateways, lease=runtime.leases.task("logins", seconds=LOGINS_LEASE)
         )
         self._run(self._sending, "logins", logins.run(self._stop_sending))
+        twins = TwinKeeper(
+            left=LeftMessages(runtime.store, runtime.inbox.shared_ids),
+            handover=Handover(runtime.store),
+            accounts=runtime.accounts,
+            queue=runtime.queue,
+            bell=runtime.bell,
+            lease=runtime.leases.task("twins", seconds=TWINS_LEASE),
+            clock=runtime.clock,
+        )
+        self._run(self._sending, "twins", twins.run(self._stop_sending))
         finishing = FinishKeeper(runtime.outbox)
         self._run(self._sending, "finishing", finishing.run(self._stop_sending))
 
@@ -321,6 +337,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         journal=runtime.journal,
         stages=runtime.stages,
         watch=watch,
+        takeover=Takeover(handover=Handover(runtime.store), accounts=runtime.accounts, watch=watch),
         fallbacks=Fallbacks(others, turns=turns, watch=watch),
         spill_signs=runtime.spill_signs,
         segmenter=Segmenter(settings.reply.max_length),
