@@ -14,6 +14,7 @@ from app.models.flow import (
     Decision,
     Duplicate,
     IgnoreReason,
+    Left,
     MessageId,
     Noted,
     Question,
@@ -290,7 +291,7 @@ async def test_two_accounts_in_one_group_never_answer_each_other(office: Office)
         ),
     ]
 
-    assert [type(one) for one in heard_twice] == [Accepted, Accepted]
+    assert [type(one) for one in heard_twice] == [Accepted, Left]
     assert [type(one) for one in answers] == [Noted, Noted]
     assert office.counts() == {"accepted": 2, "own_message": 2}
 
