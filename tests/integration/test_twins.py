@@ -7,14 +7,30 @@ from typing import Any
 
 import pytest
 
-from app.models.flow import Accepted, Duplicate, IgnoreReason, Left, MessageId, Question, WcId
+from app.models.content import Recall
+from app.models.flow import (
+    Accepted,
+    Duplicate,
+    Ignored,
+    IgnoreReason,
+    Left,
+    MessageId,
+    Noted,
+    Question,
+    WcId,
+)
 from app.models.message import Message, MessageState
 from app.services.figures import read_ledger
 from app.services.inbox_rows import make_row
 from app.services.inbox_table import InboxTable
+from app.services.left_messages import LeftMessages
 from app.services.queue.redis_queue import RedisQueue
+from app.services.recalls import Recalls
 from app.services.stages import utc_now
 from app.services.store import Store
+from app.services.twins import SharedIds
+from app.utils.clock import SystemClock
+from app.utils.ids import LAST_ID
 from tests.fixtures.callbacks import BOT, RAW, USER, make_question
 from tests.fixtures.stores import StoreFactory, SwitchedStore, rows_of
 from tests.integration.test_inbox import Parts
@@ -158,3 +174,69 @@ async def test_a_commit_that_seemed_to_fail_makes_nobody_yield_to_himself(store:
     assert first[rows[0].message_id] == again[rows[0].message_id] == rows[0].message_id
     assert again[rows[1].message_id] == rows[1].message_id
     assert [row.deliveries for row in await rows_of(store, Message)] == [1, 1]
+
+
+async def test_a_recall_that_only_the_other_account_heard_takes_the_answered_copy_back(
+    parts: Parts, store: Store
+) -> None:
+    """The account that was to answer went offline meanwhile."""
+    mine, theirs = copies(1, BOT, OTHER)
+    for one in (mine, theirs):
+        await parts.accept(one)
+    recalls = Recalls(store, SystemClock(), keeps_text=False)
+
+    recalls.note(theirs.message.origin, Recall(new_msg_id="70001"))
+    await recalls.flush()
+
+    assert await states(store) == [("ignored", "recalled"), ("ignored", "other_account")]
+
+
+async def test_what_was_left_to_another_account_and_is_taken_back_is_answered_by_nobody(
+    parts: Parts, store: Store
+) -> None:
+    """The other one's callback never came; without the recall it would have been answered here."""
+    first, second = (
+        Ignored(
+            origin=one.message.origin,
+            reason=IgnoreReason.OTHER_ACCOUNT,
+            detail=OTHER,
+            question=one,
+        )
+        for one in (*copies(1, BOT), *copies(2, BOT))
+    )
+    for one in (first, second):
+        assert isinstance(await parts.accept(one), Noted)
+    recalls = Recalls(store, SystemClock(), keeps_text=False)
+    recalls.note(first.origin, Recall(new_msg_id="70001"))
+    await recalls.flush()
+
+    assert await LeftMessages(store, SharedIds()).settle(before=LAST_ID) == 1
+
+    assert await states(store) == [("ignored", "recalled"), ("received", "")]
+
+
+async def test_what_was_left_is_taken_up_by_one_process_only(
+    store_factory: StoreFactory, redis_queue: RedisQueue, tmp_path: Path
+) -> None:
+    """Two accounts left it to a third, two processes look at once, and its own copy comes meanwhile."""
+    parts = Parts(store_factory(), redis_queue, tmp_path / "spill")
+    for number in range(20):
+        for one in copies(number, BOT, OTHER):
+            left = Ignored(
+                origin=one.message.origin,
+                reason=IgnoreReason.OTHER_ACCOUNT,
+                detail=THIRD,
+                question=one,
+            )
+            await parts.accept(left)
+    keepers = [LeftMessages(store_factory(), SharedIds()) for _ in range(2)]
+
+    await asyncio.gather(
+        *(keeper.settle(before=LAST_ID) for keeper in keepers),
+        *(parts.accept(one) for number in range(10) for one in copies(number, THIRD)),
+    )
+    await parts.inbox.replay()
+
+    rows = await states(parts.store)
+    assert rows.count((MessageState.RECEIVED, "")) == 20
+    assert rows.count((MessageState.IGNORED, IgnoreReason.OTHER_ACCOUNT)) == 30
