@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
 from app.models.flow import Answer, Segment, Turn, WcId
 from app.models.message import Message
@@ -123,3 +124,21 @@ async def test_the_accounts_that_got_a_message_are_known_the_answered_copy_first
 
     assert await handover.takers(first) == [BOT, OTHER]
     assert await handover.takers(second) == [BOT]
+
+
+async def test_a_mark_that_is_not_committed_yet_is_waited_for(store_factory: StoreFactory) -> None:
+    """Else the second segment would go to the other account while the first one is being sent here."""
+    here, there = store_factory(), store_factory()
+    outbox = make_outbox(here)
+    await answered(here, outbox)
+    first, _ = await outbox.open_segments(BOT, limit=9)
+
+    async with here.write() as connection:
+        mark = update(SegmentRow).where(SegmentRow.id == first.id)
+        await connection.execute(mark.values(state=SegmentState.SENDING, tries=1))
+        moving = asyncio.create_task(Handover(there).move([BOT], [OTHER]))
+        await asyncio.wait({moving}, timeout=0.3)
+        assert not moving.done()
+
+    assert await moving == []
+    assert set(await owners(here)) == {BOT}

@@ -129,3 +129,20 @@ def test_with_ids_of_their_own_as_many_are_answered_as_the_best_account_got(
 
     best = max(sum(1 for bot, _ in got if bot == one) for one in (A, B))
     assert sum(isinstance(one, Claimed) for one in outcomes) == best
+
+
+def test_two_accounts_that_were_seen_to_share_ids_are_told_by_ids_alone() -> None:
+    """The same text under another id is another message, whose own copy is still on its way."""
+    shared_ids = SharedIds()
+    earlier = Copies((), shared_ids)
+    earlier.settle(MessageId(1), A, keys("0", "t0"))
+    earlier.settle(MessageId(2), B, keys("0", "t0"))
+    later = Copies((), shared_ids)
+
+    outcomes = [
+        later.settle(MessageId(number), bot, keys(by_id))
+        for number, bot, by_id in [(3, A, "1"), (4, B, "2"), (5, A, "2"), (6, B, "1"), (7, C, "3")]
+    ]
+
+    assert [isinstance(one, Claimed) for one in outcomes] == [True, True, False, False, False]
+    assert outcomes[2:4] == [Yielded(MessageId(4), B), Yielded(MessageId(3), A)]
