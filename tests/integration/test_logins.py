@@ -110,8 +110,8 @@ async def test_look_ups_go_on_under_a_new_login(
     inside: StartInside, gateway: EcloudSimulator
 ) -> None:
     """The wId that is known is stale: it is asked for, and the look-up is tried again at once."""
-    async with inside() as bridge:
-        await bridge.hear("一 [[text=好]]")
+    async with inside(DIFY_BASE_URL="", DIFY_API_KEY="") as bridge:
+        await bridge.hear("nobody answers, so that no sender learns of the new login")
         gateway.rotate()
         await bridge.until_rows("SELECT 1 FROM contacts WHERE nick_name = '小明'")
         [row] = await bridge.rows("SELECT failures FROM contacts WHERE nick_name = '小明'")
