@@ -113,7 +113,8 @@ async def test_look_ups_go_on_under_a_new_login(
     async with inside(DIFY_BASE_URL="", DIFY_API_KEY="") as bridge:
         await bridge.hear("nobody answers, so that no sender learns of the new login")
         gateway.rotate()
-        await bridge.until_rows("SELECT 1 FROM contacts WHERE nick_name = '小明'")
+        # Put off it would be half a minute.
+        await bridge.until_rows("SELECT 1 FROM contacts WHERE nick_name = '小明'", seconds=20)
         [row] = await bridge.rows("SELECT failures FROM contacts WHERE nick_name = '小明'")
 
     assert row["failures"] == 0
