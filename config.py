@@ -81,7 +81,7 @@ __all__ = [
 ]
 
 #: Settings that may be written down already, but that nothing reads yet: said at every start.
-NO_EFFECT_YET = frozenset({"ecloud.image_endpoint", "console.password"})
+NO_EFFECT_YET = frozenset({"console.password"})
 #: What the README shows where an operator has to put his own.
 PLACEHOLDERS = ("http://your-ecloud-domain.com", "your-authorization-token", "your-dify-api-key")
 

@@ -8,20 +8,23 @@ from zoneinfo import ZoneInfo
 
 import aiohttp
 
+from app.services.addresses import read_address
 from app.services.checks.dify_rules import judge_app, judge_refusal
 from app.services.checks.ecloud_rules import GatewayFacts, judge_gateway
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.client import DifyClient
+from app.services.dify.gate import Gate
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import AdaptiveLimit, Gate
+from app.services.dify.limit import Places
 from app.services.dify.transport import DifyApp
 from app.services.ecloud.callback_url import own_urls
 from app.services.ecloud.client import EcloudClient, EcloudLogin
 from app.services.errors import DifyRejected, EcloudProtocolError, EcloudRefused
 from app.services.findings import Look
+from app.services.media import MediaRules
 from app.utils.clock import Clock
-from config import DifySettings, EcloudSettings, WholeDifyApp
+from config import DifySettings, EcloudSettings, Settings, WholeDifyApp
 
 #: Between two looks at what an app is, in seconds; and while one is away or cannot be asked as it is.
 APPS_SECONDS = 300.0
@@ -54,15 +57,26 @@ def _make_app(
         input_key=one.input_key,
         output_key=one.output_key,
     )
-    limit = AdaptiveLimit.starting_at(one.initial_concurrency, maximum=one.max_concurrency)
+    places = Places(one.initial_concurrency, maximum=one.max_concurrency, clock=clock)
     return AskedApp(
         client=DifyClient(http, app, clock),
-        gate=Gate(limit),
+        gate=Gate(places),
         inputs=InputTemplates(one.inputs, zone),
         fallback=one.fallback,
         key_digest=_digest(app),
         is_streamed=one.streaming_enabled,
         ignores_moderation=one.stream_moderated,
+    )
+
+
+def media_rules(settings: Settings, name: str) -> MediaRules:
+    """Where the files of one app's answers may lie."""
+    one = next(app for app in settings.dify.every_app() if app.name == name)
+    return MediaRules(
+        base=read_address(one.base_url),
+        files_base=read_address(one.files_url),
+        hosts=settings.dify.media_hosts,
+        is_on=settings.reply.media,
     )
 
 
@@ -102,6 +116,7 @@ def make_eclouds(settings: EcloudSettings, http: aiohttp.ClientSession) -> tuple
             name=one.name,
             base_url=one.base_url,
             authorization=one.authorization.get_secret_value(),
+            image_endpoint=settings.image_endpoint,
         )
         for one in settings.every_login()
     )

@@ -38,20 +38,26 @@ from app.opening import (
 )
 from app.peers import inspect_apps, inspect_gateway, make_apps, make_eclouds
 from app.services.accounts import Accounts
+from app.services.addresses import is_private_address, read_address
 from app.services.alerts.channel import Channel
 from app.services.checks.inspection import Inspection
 from app.services.contacts import Contacts
 from app.services.conversations import Journal
 from app.services.decide import GroupRules, compile_pattern
 from app.services.dify.apps import AskedApp
+from app.services.downloads import Downloader
 from app.services.errors import ServiceError
+from app.services.forms import Forms
 from app.services.gateways import Gateways
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
+from app.services.paces import Paces
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
+from app.services.queue.limits import Limits
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
@@ -61,10 +67,12 @@ from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import Clock, SystemClock
 from app.utils.db import async_url, is_sqlite
 from app.utils.http_client import make_http_client
 from app.utils.ids import IdMaker
+from app.utils.public_http import make_public_http_client
 from app.version import VERSION
 from config import Settings
 
@@ -106,8 +114,11 @@ class Runtime:
     queue: RedisQueue
     breakers: Breakers
     leases: Leases
+    limits: Limits
     bell: OutboxBell
     spill_signs: SpillSigns
+    paces: Paces
+    notices: OfflineNotices
     stages: Stages
     spill: Spill
     inbox: Inbox
@@ -118,6 +129,8 @@ class Runtime:
     recalls: Recalls
     journal: Journal
     outbox: Outbox
+    suggestions: Suggestions
+    forms: Forms
     reception: Reception
     #: By name; empty: the settings name none yet; messages are accepted and wait.
     apps: Mapping[str, AskedApp]
@@ -129,6 +142,7 @@ class Runtime:
     channels: Sequence[Channel]
     #: Of this process, for leases and notices.
     host: str
+    downloader: Downloader
 
     @property
     def is_embedded(self) -> bool:
@@ -177,14 +191,25 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
         store = open_store(stack, database_url)
         redis = await connect_redis(stack, settings.redis_url.get_secret_value())
         http = await stack.enter_async_context(make_http_client())
-        runtime = _assemble(settings, role, store=store, redis=redis, http=http)
+        public = await stack.enter_async_context(make_public_http_client(is_private_address))
+        gateway = read_address(settings.ecloud.base_url)
+        downloader = Downloader(public, own=http, own_hosts=[gateway.host] if gateway else [])
+        runtime = _assemble(
+            settings, role, store=store, redis=redis, http=http, downloader=downloader
+        )
         stack.callback(runtime.spill.close)
         await refuse_unfit(runtime.inspection)
         yield runtime
 
 
 def _assemble(
-    settings: Settings, role: Role, *, store: Store, redis: Redis, http: aiohttp.ClientSession
+    settings: Settings,
+    role: Role,
+    *,
+    store: Store,
+    redis: Redis,
+    http: aiohttp.ClientSession,
+    downloader: Downloader,
 ) -> Runtime:
     clock = SystemClock()
     zone = ZoneInfo(settings.conversations.timezone)
@@ -219,7 +244,10 @@ def _assemble(
     recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
     bell = OutboxBell(redis)
     eclouds = make_eclouds(settings.ecloud, http)
+    notices = OfflineNotices(redis)
     journal = Journal(zone)
+    suggestions = Suggestions(store)
+    forms = Forms(store)
     return Runtime(
         settings=settings,
         role=role,
@@ -232,8 +260,11 @@ def _assemble(
         queue=queue,
         breakers=Breakers(redis, probe_seconds=PROBE_SECONDS),
         leases=Leases(redis, holder=holder, clock=clock),
+        limits=Limits(redis, process=holder),
         bell=bell,
         spill_signs=SpillSigns(redis, holder=holder),
+        paces=Paces(redis),
+        notices=notices,
         stages=stages,
         spill=spill,
         inbox=inbox,
@@ -244,6 +275,8 @@ def _assemble(
         recalls=recalls,
         journal=journal,
         outbox=Outbox(store=store, stages=stages, journal=journal, bell=bell),
+        suggestions=suggestions,
+        forms=forms,
         reception=Reception(
             inbox=inbox,
             accounts=accounts,
@@ -251,8 +284,12 @@ def _assemble(
             contacts=contacts,
             room_news=room_news,
             recalls=recalls,
+            notices=notices,
+            suggestions=suggestions,
+            forms=forms,
             metrics=metrics,
             clock=clock,
+            keeps_files=processing.attachment_wait > 0,
             window=settings.ecloud.callback_window,
         ),
         apps=apps,
@@ -261,6 +298,7 @@ def _assemble(
         gateway_inspection=inspect_gateway(settings.ecloud, eclouds),
         channels=make_channels(settings.alerts, http, clock),
         host=host,
+        downloader=downloader,
     )
 
 
@@ -284,9 +322,12 @@ def group_defaults(settings: Settings) -> GroupSettings:
             pattern=compile_pattern(groups.pattern) if groups.pattern else None,
             max_message_age=settings.message_processing.max_message_age,
             tells_quoted=groups.quote_context,
+            takes_feedback=settings.dify.feedback,
         ),
         mention_sender=settings.reply.mention_sender,
         is_plain=settings.reply.plain_text,
+        cites=settings.reply.citations,
+        suggests=settings.reply.suggestions,
     )
 
 

@@ -87,6 +87,7 @@ class Plan:
             "ECLOUD_AUTHORIZATION": self.authorization,
             "ECLOUD_SENDS_PER_MINUTE": "0",
             "ECLOUD_SEND_GAP": "0.2",
+            "ECLOUD_TARGET_GAP": "0.2",
             "DIFY_BASE_URL": f"http://127.0.0.1:{self.dify}/v1",
             "DIFY_API_KEY": self.api_key,
             "DIFY_STREAMING_ENABLED": "true",

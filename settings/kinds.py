@@ -25,7 +25,10 @@ ONE_HOUR = 3600
 ONE_DAY = 86_400
 ONE_YEAR = 31_536_000
 MIN_TOKEN_LENGTH = 16
+#: A name with a dot, perhaps for all below it, or an IPv4 address.
+_HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9_-]{1,63}\.){1,8}[a-z0-9-]{1,63}")
 MAX_TOKENS = 2
+HOURS, MINUTES = 24, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,25 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
+def _check_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not _HOST.fullmatch(host.lower()) for host in hosts):
+        raise ValueError("列表里有不是主机名的内容;只写主机名,不写 https:// 和路径")
+    return tuple(host.lower() for host in hosts)
+
+
+def _check_quiet_hours(text: str) -> str:
+    found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)", text)
+    if text and found is None:
+        raise ValueError("写法是 HH:MM-HH:MM")
+    if found is not None:
+        begin, end = (found[1], found[2]), (found[3], found[4])
+        if any(int(hour) >= HOURS or int(minute) >= MINUTES for hour, minute in (begin, end)):
+            raise ValueError("没有这个时刻")
+        if begin == end:
+            raise ValueError("起止相同")
+    return text
+
+
 def _check_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -280,6 +302,12 @@ Networks = Annotated[
     AfterValidator(_check_networks),
     Allowed('由 IP 地址或网段组成的 JSON 数组,例如 ["203.0.113.7", "10.0.0.0/8"]'),
 ]
+HostNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_parse_list),
+    AfterValidator(_check_hosts),
+    Allowed('由主机名组成的 JSON 数组,例如 ["img.example.com", "*.example.org"]'),
+]
 InputTemplates = Annotated[
     Mapping[str, str],
     BeforeValidator(_parse_object),
@@ -291,6 +319,10 @@ InputTemplates = Annotated[
     ),
 ]
 """Variables of an app by templates of ``str.format`` that name placeholders only."""
+QuietHours = Annotated[
+    str, AfterValidator(_check_quiet_hours), Allowed("HH:MM-HH:MM,例如 23:00-07:00,或空")
+]
+"""A time of day, which may go over midnight; empty: none."""
 Timezone = Annotated[
     str, AfterValidator(_check_timezone), Allowed("IANA 时区名,例如 Asia/Shanghai")
 ]

@@ -6,7 +6,7 @@ Chinese; it says unit and effect. Bounds stand in the types.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,6 +20,7 @@ from settings.kinds import (
     Days,
     EmptyCounts,
     HeaderSecret,
+    HostNames,
     HttpUrl,
     InputTemplates,
     Lease,
@@ -27,6 +28,7 @@ from settings.kinds import (
     Networks,
     Number,
     Pause,
+    QuietHours,
     Re2Pattern,
     TimeLimit,
     Timezone,
@@ -123,6 +125,20 @@ class EcloudSettings(Section):
     """每个微信号每分钟最多发送的条数;0 表示不限制。"""
     send_gap: Pause = 0.6
     """同一微信号两次发送之间随机间隔的最大值,秒(最小值是它的三分之一);0 表示不间隔。"""
+    target_gap: Pause = 2
+    """下一条发往另一个群时随机间隔的最大值,秒(最小值是它的三分之一);小于 ecloud.send_gap 时以后者为准,后者为 0 时不间隔。"""
+    images_per_minute: Annotated[Number, Field(ge=0, le=10_000)] = 3
+    """其中图片每分钟最多几张;0 或 ecloud.sends_per_minute 为 0 时不另限。"""
+    files_per_minute: Annotated[Number, Field(ge=0, le=10_000)] = 3
+    """其中文件每分钟最多几个;0 或 ecloud.sends_per_minute 为 0 时不另限。"""
+    sends_per_day: Annotated[Number, Field(ge=0, le=1_000_000)] = 0
+    """每个微信号一天(从 conversations.timezone 的零点起)最多发送的条数;0 表示不限制。"""
+    warm_up_days: Annotated[Number, Field(ge=0, le=365)] = 0
+    """新微信号从第一次见到起,各项条数上限用这么多天逐日升到全额;0 表示立即全额。"""
+    quiet_hours: QuietHours = ""
+    """每天不发送也不提问的时段(conversations.timezone),例如 23:00-07:00;空表示没有。"""
+    poll_interval: Annotated[Number, Field(ge=5, le=3600)] = 60
+    """每隔多少秒查一次微信号是否在线。"""
     on_unknown_send: Literal["resend", "skip"] = "resend"
     """崩溃或超时后无法判断是否已发出的那一段:resend 重发,skip 跳过。"""
     accounts: Annotated[
@@ -197,6 +213,7 @@ class DifyApp(Section):
     base_url: Annotated[HttpUrl, Field(min_length=1)]
     api_key: Annotated[HeaderSecret, Field(min_length=1)]
     kind: AppKind | None = None
+    files_url: HttpUrl | None = None
     input_key: Variable | None = None
     output_key: OptionalVariable | None = None
     inputs: InputTemplates | None = None
@@ -216,6 +233,7 @@ class WholeDifyApp(Section):
     name: Name
     base_url: str
     api_key: SecretStr
+    files_url: str
     kind: AppKind
     input_key: str
     output_key: str
@@ -237,6 +255,10 @@ class DifySettings(Section):
     """Dify 接口地址,含 /v1。"""
     api_key: HeaderSecret = SecretStr("")
     """默认应用的 API 密钥。"""
+    files_url: HttpUrl = ""
+    """网关能访问的 Dify 文件地址,例如 https://dify.example.com;空则用 dify.base_url 的主机。Dify 在内网时必填,否则图片和文件只能以链接发出。"""
+    media_hosts: HostNames = ()
+    """回答中别处的图片,在这些主机上的也作为图片发送,例如 ["img.example.com", "*.example.org"];其余留作链接。"""
     apps: Annotated[
         tuple[DifyApp, ...],
         Listed,
@@ -253,6 +275,8 @@ class DifySettings(Section):
     """随问题传给应用的变量,值是模板,例如 {"name": "{user_name}"}。"""
     fallback: OptionalName = ""
     """这个应用熔断期间代为回答的应用名;空则等它恢复。"""
+    feedback: bool = True
+    """是否把群里对回答的评价(引用回答说赞或踩)告诉 Dify;群里什么也不发。"""
     recap_turns: Annotated[Number, Field(ge=0, le=20)] = 0
     """Dify 忘了对话(被删除、换了密钥或无法继续)时,把最近几轮问答附在新对话的问题前;0 表示不附。"""
     streaming_enabled: bool = False
@@ -266,9 +290,9 @@ class DifySettings(Section):
     first_event_timeout: TimeLimit = 60
     """流式请求等到第一个事件(ping 不算)的最长时间,秒。"""
     max_concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 64
-    """每个应用同时进行的请求数上限;实际上限在它之下自动调节。"""
+    """每个应用同时进行的请求数上限,所有副本合计;实际上限在它之下自动调节。"""
     initial_concurrency: Annotated[Number, Field(ge=1, le=10_000)] = 16
-    """自动调节的起点;大于 dify.max_concurrency 时以后者为准。"""
+    """自动调节的起点,所有副本合计;大于 dify.max_concurrency 时以后者为准。"""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -307,10 +331,18 @@ class DifySettings(Section):
         """All apps that can be asked, the default one first."""
         own = self.model_dump(include=set(WholeDifyApp.model_fields))
         first = () if self.missing else ({**own, "name": DEFAULT_APP},)
-        # Whom the default app falls back on is its own matter: it may be this very app.
-        shared = {**own, "fallback": ""}
-        others = ({**shared, **app.model_dump(exclude_none=True)} for app in self.apps)
+        others = (self._shared(own, app) | app.model_dump(exclude_none=True) for app in self.apps)
         return tuple(WholeDifyApp.model_validate(one) for one in (*first, *others))
+
+    def _shared(self, own: Mapping[str, Any], app: DifyApp) -> dict[str, Any]:
+        """
+        What holds for another app unless it says otherwise.
+
+        Whom the default app falls back on is its own matter: it may be this very app. And the files of
+        another Dify lie elsewhere.
+        """
+        files_url = self.files_url if app.base_url == self.base_url else ""
+        return {**own, "fallback": "", "files_url": files_url}
 
 
 class MessageProcessingSettings(Section):
@@ -326,6 +358,8 @@ class MessageProcessingSettings(Section):
     """Dify 不可用时,收到超过这么久的消息不再等它恢复而成为死信,秒。"""
     lease: Lease = 30
     """用户队列的租约,秒;每过三分之一续约一次,进程死后到期由别的进程接手。"""
+    attachment_wait: AgeOrNone = 600
+    """群里发的图片和文件等这个人的下一个问题多久,秒;到时一起交给 Dify。0 表示不理会图片和文件。"""
     crash_limit: Annotated[Number, Field(ge=1, le=100)] = 4
     """单独处理时仍使进程崩溃多少次后放入死信。"""
     max_queue_length: Annotated[Number, Field(ge=1, le=1_000_000)] = 100
@@ -376,8 +410,14 @@ class ReplySettings(Section):
     """第一段回复是否 @ 提问的人。"""
     strip_thinking: bool = True
     """是否去掉推理模型的思考过程(<think> 等),只发正文。"""
+    media: bool = True
+    """回答中的图片和文件是否作为图片和文件发到群里;关闭则以链接发出。"""
     plain_text: bool = False
     """是否把 Markdown 改成微信里易读的纯文本;各群可另设,见 python -m app.cli groups plain。"""
+    citations: bool = False
+    """回答之后是否列出它所引用的知识库文档;各群可另设,见 python -m app.cli groups citations。"""
+    suggestions: bool = False
+    """应用打开「下一步问题建议」时,是否在回答之后列出,回复序号就能问;各群可另设,见 python -m app.cli groups suggestions。"""
 
 
 class GroupsSettings(Section):

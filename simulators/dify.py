@@ -38,7 +38,7 @@ API_KEY = "app-simulated"
 PING_SECONDS = 10.0
 IDLE_SECONDS = 300.0
 
-AppHandler = Callable[[web.Request, App], Awaitable[web.Response]]
+AppHandler = Callable[[web.Request, App], Awaitable[web.StreamResponse]]
 
 
 class DifySimulator(Simulator):
@@ -55,6 +55,7 @@ class DifySimulator(Simulator):
         kind: str = Kind.CHAT,
         api_key: str = API_KEY,
         max_active: int = 0,
+        connections: int = 0,
         moderated: bool = False,
         app: Mapping[str, Any] | None = None,
         pace: float = 0.0,
@@ -83,7 +84,9 @@ class DifySimulator(Simulator):
             ping_seconds=ping_seconds,
             idle_seconds=idle_seconds,
             name_seconds=name_seconds,
+            connections=connections,
         )
+        self.uploads = self._questions.uploads
         AppPaths(self.apps, self.set_app).add_to(self.app)
         self._add_routes(StorePaths(self.release, self.store), DescriptionPaths(self.release))
         self.app.on_response_prepare.append(self._add_headers)
@@ -176,8 +179,14 @@ class DifySimulator(Simulator):
         add("GET", "/v1/conversations", paths.conversations)
         add("DELETE", "/v1/conversations/{id}", paths.delete_conversation)
         add("GET", "/v1/workflows/run/{id}", paths.run)
+        add("POST", "/v1/files/upload", self.uploads.upload)
         add("GET", "/v1/info", description.info)
         add("GET", "/v1/parameters", description.parameters)
+        if self.release is Release.NEW:
+            waiting = self._questions.human_input
+            add("GET", "/v1/form/human_input/{token}", waiting.form)
+            add("POST", "/v1/form/human_input/{token}", waiting.submit)
+            add("GET", "/v1/workflow/{run}/events", waiting.events)
         if self.release is Release.OLD:
             self.app.router.add_get("/v1/", self._welcome)
         self.app.router.add_route("*", "/{path:.*}", self._nowhere)
@@ -305,6 +314,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kind", default="chat", choices=[one.value for one in Kind])
     parser.add_argument("--api-key", default=API_KEY, help="应用的密钥")
     parser.add_argument("--max-active", type=int, default=0, help="应用的并发上限，0 = 不限")
+    parser.add_argument(
+        "--connections", type=int, default=0, help="同时接待的连接，多的等着；0 = 不限"
+    )
     parser.add_argument("--pace", type=float, default=0.04, help="两段增量之间的秒数")
     parser.add_argument("--seed", type=int, default=None, help="随机种子，便于重现")
     parser.add_argument("--log", type=Path, default=None, help="逐行 JSON 记录文件")

@@ -98,7 +98,13 @@ class Answering:
     async def _message_end(self) -> None:
         calls = 2 if self._plan.tool and self._frames.kind is Kind.AGENT else 1
         used = self._question.used(time.monotonic() - self._began, calls)
-        await self._send(self._frames.message_end(used, self._question.citations()))
+        await self._send(
+            self._frames.message_end(used, self._question.citations(), self._question.files())
+        )
+
+    async def _tool_file(self) -> None:
+        if self._plan.tool_file is not None:
+            await self._send(self._frames.message_file(self._plan.tool_file))
 
     def _fail(self, reason: str) -> None:
         self.outcome = "error_event"
@@ -123,6 +129,7 @@ class PlainAnswering(Answering):
             status = 500 if code == "internal_server_error" else 400
             await self._send(self._frames.error(code, MODEL_FAILED, status))
             return
+        await self._tool_file()
         await self._replace()
         self._question.succeed(self._text)
         await self._message_end()

@@ -31,10 +31,12 @@ from simulators.dify_errors import (
 from simulators.dify_form import filled_form
 from simulators.dify_frames import Ids
 from simulators.dify_graph_answering import answering_of
+from simulators.dify_human_input import HumanInput
 from simulators.dify_question import MODEL_FAILED, Question, by_worker, is_streaming
 from simulators.dify_release import Kind, Release, now
 from simulators.dify_script import Plan, make_plan, parse_script
 from simulators.dify_store import Conversation, Store
+from simulators.dify_uploads import Uploads
 from simulators.dify_wire import EventStream
 from simulators.faults import FaultSwitches
 from simulators.recorder import Record
@@ -61,13 +63,16 @@ class Questions:
         ping_seconds: float,
         idle_seconds: float,
         name_seconds: float,
+        connections: int,
     ) -> None:
         self.release = release
-        self.concurrency = Concurrency()
+        self.concurrency = Concurrency(connections)
+        self.human_input = HumanInput(lambda request: self._event_stream(request, split=False))
         self._afterlife = Afterlife()
         self.errands = self._afterlife.errands
         self.on_question: OnQuestion | None = None
         self._store = store
+        self.uploads = Uploads(release, store)
         self._faults = faults
         self._closing = closing
         self._pace = pace
@@ -102,10 +107,17 @@ class Questions:
             "query": asked["query"],
             "inputs": asked["inputs"],
             "conversation_id": asked["conversation_id"],
+            "files": asked.get("files") or [],
             "mode": "streaming" if streaming else "blocking",
         }
         if app.kind is Kind.AGENT and not streaming:
             raise DifyRefused(400, "invalid_param", "Agent Chat App does not support blocking mode")
+        async with self.concurrency.connection():
+            return await self._serve(request, app, asked, record)
+
+    async def _serve(
+        self, request: web.Request, app: App, asked: dict[str, Any], record: Record
+    ) -> tuple[str, web.StreamResponse]:
         if app.max_active and app.active >= app.max_active:
             raise too_many(self.release, app.app_id, app.max_active)
         app.active += 1
@@ -178,6 +190,7 @@ class Questions:
         Raises:
             DifyRefused: there is no such conversation, or the inputs are not what the form asks for.
         """
+        self.uploads.check(app, asked)
         user, wanted = asked["user"], asked["conversation_id"]
         found = None if wanted is None else self._store.find(app, user, wanted)
         if wanted is not None and found is None:
@@ -216,7 +229,7 @@ class Questions:
         user, task_id = question.asked["user"], question.ids.task_id
         began = time.monotonic()
         stream = self._event_stream(request, split=question.plan.split)
-        answering = answering_of(question, stream, self._store.end_user(user))
+        answering = answering_of(question, stream, self._store.end_user(user), self.human_input)
         self._running[task_id] = (user, stream)
         try:
             if question.in_worker:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simulators.dify_files import message_file
 from simulators.dify_outputs import MODEL_SELECTOR
 from simulators.dify_release import Kind, Release, frame_bytes, frame_json, metadata
 
@@ -97,13 +98,22 @@ class Frames:
         frame["data"] = {"text": text}
         return self.encode(frame)
 
-    def message_end(self, used: dict[str, Any], citations: Sequence[dict[str, Any]] = ()) -> bytes:
+    def message_file(self, url: str) -> bytes:
+        """A file that a tool made."""
+        return self.encode(self.head("message_file") | message_file(url))
+
+    def message_end(
+        self,
+        used: dict[str, Any],
+        citations: Sequence[dict[str, Any]] = (),
+        files: Sequence[dict[str, Any]] = (),
+    ) -> bytes:
         """The end of an answer."""
         frame = self.head("message_end")
         frame |= {
             "id": self.ids.message_id,
             "metadata": metadata(self.release, used, citations),
-            "files": [] if self.kind is Kind.CHATFLOW else None,
+            "files": list(files) or ([] if self.kind is Kind.CHATFLOW else None),
         }
         return self.encode(frame)
 

@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from simulators.dify_answering import Answering, ModelFailed, PlainAnswering
 from simulators.dify_frames import Frames
+from simulators.dify_human_input import HumanInput
 from simulators.dify_outputs import filled, later_chunks, of_code, streams_at_once
 from simulators.dify_question import MODEL_FAILED, Question
 from simulators.dify_release import Kind, Release
@@ -36,10 +37,16 @@ class GraphAnswering(Answering):
     """What both have in common: the run up to its model's answer, and its ends."""
 
     def __init__(
-        self, question: Question, frames: Frames, stream: EventStream, workflow: WorkflowData
+        self,
+        question: Question,
+        frames: Frames,
+        stream: EventStream,
+        workflow: WorkflowData,
+        human_input: HumanInput,
     ) -> None:
         super().__init__(question, frames, stream)
         self._workflow = workflow
+        self._human_input = human_input
 
     @override
     async def _answer(self) -> None:
@@ -62,7 +69,16 @@ class GraphAnswering(Answering):
             await self._stop(STOPPED)
             return
         await self._node_finished(LLM, self._llm_result())
+        if self._plan.form is not None and self._new:
+            await self._wait_for_somebody()
+            return
         await self._after_model()
+
+    async def _wait_for_somebody(self) -> None:
+        run = self._human_input.wait(self._question, self._frames, self._text)
+        await self._run_frame("human_input_required", run.required())
+        await self._run_frame("workflow_paused", run.paused())
+        self.outcome = "paused"
 
     async def _after_model(self) -> None:
         """The rest of a run whose model has answered."""
@@ -116,6 +132,7 @@ class GraphAnswering(Answering):
             steps=2 if outputs is None else self._question.steps,
             elapsed=time.monotonic() - self._began,
         )
+        data["files"] = [] if outputs is None else self._question.files()
         await self._run_frame("workflow_finished", data)
 
     def _llm_result(self) -> NodeResult:
@@ -149,13 +166,14 @@ class ChatflowAnswering(GraphAnswering):
 
     @override
     async def _after_model(self) -> None:
+        await self._tool_file()
         if self._plan.replacement is not None:
             await self._replace()
             if self._new:
                 await self._stop(STOPPED_BY_MODERATION)
                 return
         await self._node_started(ANSWER)
-        answered = {"answer": self._text, "files": []}
+        answered = {"answer": self._text, "files": self._question.files()}
         await self._node_finished(ANSWER, NodeResult(outputs=answered))
         await self._succeed()
 
@@ -181,9 +199,14 @@ class WorkflowAnswering(GraphAnswering):
     """
 
     def __init__(
-        self, question: Question, frames: Frames, stream: EventStream, workflow: WorkflowData
+        self,
+        question: Question,
+        frames: Frames,
+        stream: EventStream,
+        workflow: WorkflowData,
+        human_input: HumanInput,
     ) -> None:
-        super().__init__(question, frames, stream, workflow)
+        super().__init__(question, frames, stream, workflow, human_input)
         self._templates = question.app.outputs
         self._at_once = streams_at_once(self._templates)
 
@@ -226,7 +249,9 @@ class WorkflowAnswering(GraphAnswering):
             await self._node_finished(CODE, result)
 
 
-def answering_of(question: Question, stream: EventStream, end_user: str) -> Answering:
+def answering_of(
+    question: Question, stream: EventStream, end_user: str, human_input: HumanInput
+) -> Answering:
     """How the question's app answers; *end_user* is the id that Dify gave to its user."""
     app, asked = question.app, question.asked
     frames = Frames(question.release, app.kind, question.ids)
@@ -242,4 +267,4 @@ def answering_of(question: Question, stream: EventStream, end_user: str) -> Answ
     )
     workflow = WorkflowData(question.release, question.ids, run)
     way = ChatflowAnswering if app.kind is Kind.CHATFLOW else WorkflowAnswering
-    return way(question, frames, stream, workflow)
+    return way(question, frames, stream, workflow, human_input)

@@ -5,6 +5,7 @@ from typing import Any
 
 from simulators.dify_app import App
 from simulators.dify_citations import retriever_resources
+from simulators.dify_files import file_object, message_file
 from simulators.dify_frames import Ids
 from simulators.dify_outputs import filled, of_code
 from simulators.dify_release import Kind, Release, now, usage
@@ -51,10 +52,10 @@ class Question:
         """What the run gives at its end; the older release strips a chatflow's answer."""
         if self.app.kind is Kind.WORKFLOW:
             outputs: dict[str, Any] = filled(self.app.outputs, answer)
-            return outputs
+            return outputs | ({"files": self.files()} if self.files() else {})
         if self.release is Release.OLD:
             return {"answer": answer.rstrip()}
-        return {"answer": answer, "files": []}
+        return {"answer": answer, "files": self.files()}
 
     def used(self, latency: float, calls: int = 1) -> dict[str, Any]:
         """The `usage` of *calls* alike of the model."""
@@ -74,6 +75,10 @@ class Question:
             return []
         return retriever_resources(self.release, self.app.citations)
 
+    def files(self) -> list[dict[str, Any]]:
+        """Those at the end of the answer."""
+        return [] if self.plan.file is None else [file_object(self.plan.file)]
+
     def succeed(self, answer: str) -> None:
         """Keep the answer as that of a run that ended well."""
         message = self.message
@@ -81,6 +86,8 @@ class Question:
         message.run_status, message.finished_at = "succeeded", now()
         message.tokens, message.steps = self.tokens, self.steps
         message.citations = self.citations()
+        if self.plan.tool_file is not None:
+            message.files = [message_file(self.plan.tool_file)]
         if self.app.kind.has_graph:
             message.outputs = self.outputs(message.answer)
 

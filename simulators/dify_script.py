@@ -6,11 +6,13 @@ An order stands anywhere in the query: `[[n=6]]` six deltas, `[[delay=0.2]]` sec
 try), `[[size=60]]` characters of a delta of it, `[[long=5000]]` so many characters, `[[empty]]`
 nothing, `[[think]]` reasoning first, `[[tool]]` a tool call (agent), `[[replace=…]]` replaced at the
 end, `[[u2028]]` odd line separators, `[[big=3000000]]` one frame of that size, `[[split]]` chunks cut
-inside characters. What goes wrong: `[[fail=500]]` or `[[fail=400:code]]` instead of an answer; after
+inside characters. `[[tool_file=/files/tools/a.png?sign=x]]` a tool makes this file (`message_file`),
+`[[file=…]]` one is among the answer's `files` or the run's outputs. What goes wrong: `[[fail=500]]` or `[[fail=400:code]]` instead of an answer; after
 k deltas `[[error=k]]`, `[[cut=k]]` (socket), `[[eof=k]]` (clean end without a last event),
 `[[hang=k]]` (silence), `[[stall=k]]` (pings only). Of a run whose client is gone: `[[saved]]` it goes
 on in spite of that, `[[saved=2]]` and is done so many seconds later, `[[lost]]` it does not, though
 its release would let it. `[[kept=…]]`: another text is saved than was streamed.
+Forms: see `simulators.dify_human_input`.
 `;times=2` behind any of them: for the first two tries of this query only.
 """
 
@@ -115,6 +117,14 @@ class Plan:
     saved_after: float | None
     lost: bool
     kept: str | None
+    tool_file: str | None
+    file: str | None
+    form: str | None = None
+    again: str | None = None
+    actions: str | None = None
+    fields: str | None = None
+    after: str | None = None
+    expires: float | None = None
 
     @property
     def answer(self) -> str:
@@ -163,6 +173,14 @@ def make_plan(script: Script, *, release: Release, turn: int, pace: float) -> Pl
         saved_after=script.number("saved", 0.0) if script.text("saved") else None,
         lost=script.has("lost"),
         kept=script.text("kept"),
+        tool_file=script.text("tool_file"),
+        file=script.text("file"),
+        form=script.text("form"),
+        again=script.text("again"),
+        actions=script.text("actions"),
+        fields=script.text("fields"),
+        after=script.text("after"),
+        expires=script.number("expires", 0.0) if script.has("expires") else None,
     )
 
 

@@ -34,6 +34,8 @@ class Message:
     outputs: dict[str, Any] = field(default_factory=dict)
     """Of the run, once it has succeeded."""
     citations: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """That tools made."""
     feedback: dict[str, str | None] | None = None
     """`rating` and `content`."""
 
@@ -160,7 +162,7 @@ def message_json(release: Release, message: Message) -> dict[str, Any]:
         "retriever_resources": message.citations,
         "created_at": message.created_at,
         "agent_thoughts": [],
-        "message_files": [],
+        "message_files": message.files,
         "status": message.status,
         "error": message.error,
     }

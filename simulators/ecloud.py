@@ -24,6 +24,7 @@ from simulators.ecloud_control import ControlPaths
 from simulators.ecloud_endpoints import AccountEndpoints, ContactEndpoints
 from simulators.ecloud_envelope import Endpoint, Refused
 from simulators.ecloud_faults import AFTER_EFFECT, BEFORE_EFFECT, KINDS, STATUS_OF
+from simulators.ecloud_media import PLACE, MediaEndpoints
 from simulators.ecloud_sends import REVOKE_LIMIT, Sends, SentMessage
 from simulators.ecloud_speech import Said, Speech
 from simulators.ecloud_world import World
@@ -81,13 +82,16 @@ class EcloudSimulator(Simulator):
             on_offline=self.speech.offline_notice,
         )
         self._accounts.callback_url = self.courier.url = callback_url
+        self.media = MediaEndpoints(self.world, faults, self.speech.history, self, recorder)
         #: Who hung up behind an answer.
         self.callers = Callers()
         self._endpoints = {
             **self._sends.table(),
             **self._accounts.table(),
             **ContactEndpoints(self.world, faults).table(),
+            **self.media.table(),
         }
+        self.app.router.add_get(PLACE + "{id}", self.media.serve)
         ControlPaths(self.speech, self.courier, self, ping_seconds).add_to(self.app)
         self.app.router.add_route("*", "/{path:.*}", self._serve)
 
@@ -128,7 +132,7 @@ class EcloudSimulator(Simulator):
         self._accounts.callback_url = self.courier.url = url
 
     def say(self, group: str, person: str, text: str, **how: Any) -> Said:
-        """A member says something; *how*: mention_bot, mentions, message_type, extra, timestamp."""
+        """A member says something; *how*: mention_bot, mentions, message_type, extra, timestamp, quote."""
         return self.speech.say(group, person, text, **how)
 
     async def post_raw(

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import aiohttp
@@ -61,6 +62,37 @@ def group_callback(
         "wcId": account.wc_id,
         "data": data,
     }
+
+
+QUOTATION = "80014"
+
+
+def quotation(
+    text: str,
+    *,
+    group: Group,
+    sender: str,
+    name: str,
+    content: str,
+    new_msg_id: int,
+    timestamp: int,
+) -> dict[str, Any]:
+    """What the data of a callback has in which *text* stands below a message that it quotes."""
+    told = {
+        "type": "1",
+        "svrid": str(new_msg_id),
+        "fromusr": group.group_id,
+        "chatusr": sender,
+        "displayname": name,
+        "content": content,
+        "createtime": str(timestamp),
+    }
+    reference = "".join(f"<{tag}>{escape(value)}</{tag}>" for tag, value in told.items())
+    markup = (
+        '<?xml version="1.0"?>\n<msg><appmsg appid="" sdkver="0">'
+        f"<title>{escape(text)}</title><type>57</type><refermsg>{reference}</refermsg></appmsg></msg>"
+    )
+    return {"content": markup, "title": text, "msgType": 49}
 
 
 def bare_callback(

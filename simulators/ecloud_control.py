@@ -92,6 +92,9 @@ class ControlPaths:
         text = order.get("text")
         if not isinstance(text, str) or not isinstance(mentions, list):
             return refusal("BadOrder", "text is a string, mentions a list of wcIds")
+        quote = str(order.get("quote") or "")
+        if quote and not quote.isdecimal():
+            return refusal("BadOrder", "quote is the newMsgId of a message")
         try:
             said = self._speech.say(
                 str(order.get("group")),
@@ -99,6 +102,7 @@ class ControlPaths:
                 text,
                 mention_bot=order.get("mention_bot") is True,
                 mentions=[str(one) for one in mentions],
+                quote=int(quote) if quote else None,
             )
         except NobodyThere as error:
             return refusal("NobodyThere", str(error), 404)

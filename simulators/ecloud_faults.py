@@ -37,6 +37,10 @@ KINDS = {
     "online_by_code": FaultKind(
         explanation="/isOnline answers by its code alone", endpoints=("/isOnline",)
     ),
+    "media_late": FaultKind(
+        explanation="code 1001: the gateway does not have it yet",
+        endpoints=("/getMsgImg", "/getMsgFile"),
+    ),
     "nested_failure": FaultKind(
         explanation="/secondLogin hides a failure in a success", endpoints=("/secondLogin",)
     ),

@@ -1,11 +1,13 @@
 """What the simulated gateway sends into groups, and what it takes back."""
 
+import ipaddress
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in, required
 from simulators.ecloud_world import GROUP_SUFFIX, Account, World
@@ -14,6 +16,27 @@ from simulators.recorder import KEEP
 
 REVOKE_LIMIT = 120.0
 MINUTE = 60.0
+
+
+def _fetched(body: Body, name: str) -> str:
+    """
+    An address that the gateway fetches by itself: it has to be reachable from where that stands.
+
+    The sentence of its refusal is not known.
+    """
+    url = required(body, name)
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not _is_public(host):
+        raise Refused("系统失败,请重试")
+    return url
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".internal", ".localhost"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +112,12 @@ class Sends:
 
     async def image(self, body: Body, *, path: str) -> Done:
         """The content is the address of the picture; two paths send it."""
-        return self._send(body, path=path, kind="image", content=required(body, "content"))
+        return self._send(body, path=path, kind="image", content=_fetched(body, "content"))
 
     async def file(self, body: Body) -> Done:
         """The path is an address, fileName the name shown."""
         required(body, "fileName")
-        return self._send(body, path="/sendFile", kind="file", content=required(body, "path"))
+        return self._send(body, path="/sendFile", kind="file", content=_fetched(body, "path"))
 
     async def revoke(self, body: Body) -> Done:
         """Only shortly after the sending, only with all ids of its answer."""

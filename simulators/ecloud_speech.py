@@ -9,9 +9,11 @@ from typing import Any
 from simulators.ecloud_callbacks import (
     GROUP_TEXT,
     MENTION_END,
+    QUOTATION,
     Courier,
     bare_callback,
     group_callback,
+    quotation,
 )
 from simulators.ecloud_sends import SentMessage
 from simulators.ecloud_world import Account, Group, World
@@ -20,6 +22,17 @@ from simulators.recorder import KEEP, Journal, Recorder
 
 OFFLINE_NOTICE = "30000"
 TEST_PUSH = "00000"
+#: A sent file, like any other, comes back when it is all there.
+ECHO_TYPES = {"text": GROUP_TEXT, "image": "80002", "file": "80009"}
+
+
+def echo_content(kind: str, content: str) -> str:
+    """What a callback of one's own message says: a text is the text, of other things there is XML."""
+    if kind == "text":
+        return content
+    if kind == "image":
+        return '<?xml version="1.0"?>\n<msg>\n\t<img aeskey="00" length="51361" md5="449f" />\n</msg>\n'
+    return '<?xml version="1.0"?>\n<msg><appmsg appid="" sdkver="0"><type>6</type></appmsg></msg>'
 
 
 class NobodyThere(ValueError):
@@ -52,6 +65,8 @@ class Speech:
     ) -> None:
         self.events: Journal[dict[str, Any]] = Journal()
         self.history: deque[Said] = deque(maxlen=KEEP)
+        #: What the accounts sent, to be quoted.
+        self._sent: deque[SentMessage] = deque(maxlen=KEEP)
         self._world = world
         self._courier = courier
         self._faults = faults
@@ -69,27 +84,31 @@ class Speech:
         extra: dict[str, Any] | None = None,
         timestamp: int | None = None,
         shown: str = "",
+        quote: int | None = None,
     ) -> Said:
         """
         A member says something; group and person by id or by name.
 
         With *mention_bot* the text gets the first account's name after an @ in front, unless it
         stands there already. *extra* is added to the callback's data. *shown* is what a notification
-        says instead of the text.
+        says instead of the text. *quote* is the newMsgId of a message of an account in this group,
+        below which the text stands.
 
         Raises:
-            NobodyThere: no such group, or the person is not in it.
+            NobodyThere: no such group, the person is not in it, or no such message to quote.
         """
         room = self.find_group(group)
         speaker = self.find_member(room, person)
         at = list(mentions)
         if mention_bot:
             bot = self._bot_of(room)
-            shown = f"@{self._world.shown_name(room, bot.wc_id)}"
-            if shown not in text:
-                text = f"{shown}{MENTION_END}{text}"
+            called = f"@{self._world.shown_name(room, bot.wc_id)}"
+            if called not in text:
+                text = f"{called}{MENTION_END}{text}"
             if bot.wc_id not in at:
                 at.append(bot.wc_id)
+        if quote is not None:
+            message_type, extra = QUOTATION, (extra or {}) | self._quoted(room, text, quote)
         msg_id, new_msg_id = self._world.new_ids()
         said = Said(
             group=room.group_id,
@@ -107,6 +126,20 @@ class Speech:
         self._tell("said", room, speaker, text=text, at=at, new_msg_id=new_msg_id, msg_id=msg_id)
         self._post(said, room, self._world.accounts.values())
         return said
+
+    def _quoted(self, room: Group, text: str, new_msg_id: int) -> dict[str, Any]:
+        for one in self._sent:
+            if (one.new_msg_id, one.to) == (new_msg_id, room.group_id):
+                return quotation(
+                    text,
+                    group=room,
+                    sender=one.bot,
+                    name=self._world.shown_name(room, one.bot),
+                    content=one.content,
+                    new_msg_id=one.new_msg_id,
+                    timestamp=one.create_time,
+                )
+        raise NobodyThere(f"no message {new_msg_id} in {room.name}")
 
     def replay(self, count: int, accounts: Iterable[Account] | None = None) -> None:
         """Post the last *count* sayings again, as after a re-login: same ids, present wId."""
@@ -131,6 +164,7 @@ class Speech:
         )
         if room is None:
             return
+        self._sent.append(message)
         self._tell(
             "sent",
             room,
@@ -149,9 +183,10 @@ class Speech:
                 account,
                 room,
                 from_user=message.bot,
-                content=message.content,
+                content=echo_content(message.kind, message.content),
                 ids=(message.msg_id, message.new_msg_id),
                 timestamp=message.create_time,
+                message_type=ECHO_TYPES[message.kind],
             )
             self._courier.post(room.group_id, body)
 

@@ -26,6 +26,10 @@ class HealthView:
     accounts: Callable[[], dict[str, Any]]
     #: Peers that are left alone for now; none while Redis is away.
     breakers: Callable[[], Awaitable[list[dict[str, Any]]]]
+    #: How many questions each app is asked at once; none while Redis is away.
+    limits: Callable[[], Awaitable[list[dict[str, Any]]]]
+    #: What the sender of each account does now, or what holds it back.
+    sending: Callable[[], Awaitable[list[dict[str, Any]]]]
     #: Facts about this process.
     about: Callable[[], dict[str, Any]]
     exposition: Callable[[], Awaitable[bytes]]
@@ -42,13 +46,15 @@ def health_router(view: HealthView) -> APIRouter:
         "`down` 有的不可用。"
         "`dependencies` 逐项列出数据库、Redis、Dify、E云管家:`warnings` 是隐患和改法,`details` 是版本等;"
         "`figures` 是等待数、死信等。"
-        "`breakers` 是暂停提问的对方:从何时起、原因、暂停了多少用户。",
+        "`breakers` 是暂停提问的对方:从何时起、原因、暂停了多少用户;"
+        "`limits` 是各应用的并发上限(所有副本合计):在用、等待、最近因何降低。"
+        "`sending` 是各微信号的发送在做什么,或为什么现在不发。",
         response_description="已配置的依赖都可用",
         responses={503: {"description": "有已配置的依赖不可用", **_JSON}},
     )
     async def health() -> JSONResponse:
-        found, figures, breakers = await asyncio.gather(
-            view.report.look(), view.figures(), view.breakers()
+        found, figures, breakers, limits, sending = await asyncio.gather(
+            view.report.look(), view.figures(), view.breakers(), view.limits(), view.sending()
         )
         body = {
             "status": _overall(found),
@@ -57,6 +63,8 @@ def health_router(view: HealthView) -> APIRouter:
             "figures": figures,
             "accounts": view.accounts(),
             "breakers": breakers,
+            "limits": limits,
+            "sending": sending,
         }
         is_down = any(one.state is DependencyState.DOWN for one in found.values())
         return JSONResponse(body, status_code=503 if is_down else 200)

@@ -10,6 +10,8 @@ from typing import Any
 
 from app.api.breakers import refresh_breakers, shown_breakers
 from app.api.health import HealthView
+from app.api.limits import refresh_limits, shown_limits
+from app.api.sending import refresh_sending, shown_sending
 from app.opening import DATABASE, REDIS
 from app.runtime import Role, Runtime
 from app.services.dify.apps import AskedApp
@@ -144,6 +146,8 @@ def make_health_view(runtime: Runtime, *, is_draining: Callable[[], bool]) -> He
         figures=figures,
         accounts=lambda: _accounts(runtime),
         breakers=partial(shown_breakers, runtime),
+        limits=partial(shown_limits, runtime),
+        sending=partial(shown_sending, runtime),
         about=about,
         exposition=exposition,
     )
@@ -180,8 +184,9 @@ async def _refresh_gauges(runtime: Runtime) -> None:
     """Gauges are read when they are looked at; what is away keeps its last value."""
     metrics = runtime.metrics
     metrics.spilled.set(runtime.inbox.spilled)
-    found, depth, _ = await asyncio.gather(
-        _figures(runtime), _depth(runtime), refresh_breakers(runtime)
+    refresh_limits(runtime)
+    found, depth, *_ = await asyncio.gather(
+        _figures(runtime), _depth(runtime), refresh_breakers(runtime), refresh_sending(runtime)
     )
     if found is None or depth is None:
         metrics.scrape_failures.inc()

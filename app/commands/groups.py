@@ -41,7 +41,7 @@ def groups_list(
         print_json({"total": len(rows), "groups": shown})
         return
     print_table(
-        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者", "纯文本"),
+        ("群", "名称", "微信号", "应用", "启用", "触发", "@ 提问者", "纯文本", "引用", "建议"),
         [
             (
                 one["group"],
@@ -52,6 +52,8 @@ def groups_list(
                 _marked(one, "trigger"),
                 _marked(one, "mention_sender"),
                 _marked(one, "plain_text"),
+                _marked(one, "citations"),
+                _marked(one, "suggestions"),
             )
             for one in shown
         ],
@@ -76,7 +78,7 @@ def groups_app(
     typer.echo(f"{_changed(chosen, change)} 个群向 {app} 提问")
 
 
-class PlainChoice(StrEnum):
+class Switch(StrEnum):
     """What a group may be given."""
 
     ON = "on"
@@ -84,20 +86,36 @@ class PlainChoice(StrEnum):
     DEFAULT = "default"
 
 
-_PLAIN = {PlainChoice.ON: True, PlainChoice.OFF: False, PlainChoice.DEFAULT: None}
+_VALUES = {Switch.ON: True, Switch.OFF: False, Switch.DEFAULT: None}
+SwitchChoice = Annotated[Switch, typer.Argument(metavar="on|off|default")]
+ChosenGroups = Annotated[list[str], typer.Argument(metavar="群...", help="群编号,可写多个")]
 
 
 @groups.command("plain")
-def groups_plain(
-    choice: Annotated[PlainChoice, typer.Argument(metavar="on|off|default")],
-    chosen: Annotated[list[str], typer.Argument(metavar="群...", help="群编号,可写多个")],
-) -> None:
+def groups_plain(choice: SwitchChoice, chosen: ChosenGroups) -> None:
     """这些群的回答是否从 Markdown 改成纯文本;几秒内生效,不用重启。"""
+    typer.echo(f"{_switched(chosen, 'plain', choice)} 个群的纯文本:{choice}")
+
+
+@groups.command("citations")
+def groups_citations(choice: SwitchChoice, chosen: ChosenGroups) -> None:
+    """这些群的回答之后是否列出它所引用的文档;几秒内生效,不用重启。"""
+    typer.echo(f"{_switched(chosen, 'citations', choice)} 个群的引用:{choice}")
+
+
+@groups.command("suggestions")
+def groups_suggestions(choice: SwitchChoice, chosen: ChosenGroups) -> None:
+    """这些群的回答之后是否列出可以接着问的问题;几秒内生效,不用重启。"""
+    typer.echo(f"{_switched(chosen, 'suggestions', choice)} 个群的建议问题:{choice}")
+
+
+def _switched(chosen: list[str], name: str, choice: Switch) -> int:
+    """How many rows of groups have this switch now."""
 
     async def change(table: "GroupTable") -> int:
-        return await table.choose_plain(chosen, is_plain=_PLAIN[choice])
+        return await table.switch(chosen, name, is_on=_VALUES[choice])
 
-    typer.echo(f"{_changed(chosen, change)} 个群的纯文本:{choice}")
+    return _changed(chosen, change)
 
 
 def _changed(chosen: list[str], change: "Callable[[GroupTable], Awaitable[int]]") -> int:
@@ -137,6 +155,8 @@ def shown_group(
         "trigger": row.trigger,
         "mention_sender": row.mention_sender,
         "plain_text": row.plain_text,
+        "citations": row.citations,
+        "suggestions": row.suggestions,
     }
     defaults = {
         "app": DEFAULT_APP,
@@ -144,6 +164,8 @@ def shown_group(
         "trigger": settings.groups.trigger,
         "mention_sender": settings.reply.mention_sender,
         "plain_text": settings.reply.plain_text,
+        "citations": settings.reply.citations,
+        "suggestions": settings.reply.suggestions,
     }
     in_force = {name: defaults[name] if value is None else value for name, value in own.items()}
     return {

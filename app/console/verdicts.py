@@ -53,7 +53,8 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.TEST_PUSH: "这是网关保存回调地址时的测试推送,不是消息。",
     IgnoreReason.NOT_GROUP: "这是私聊消息,机器人只在群里回答。",
     IgnoreReason.OWN_MESSAGE: "这是机器人自己的微信号发出的消息,不回答自己。",
-    IgnoreReason.UNSUPPORTED_TYPE: "不是文字消息(例如图片、语音、文件、卡片),暂不回答。",
+    IgnoreReason.UNSUPPORTED_TYPE: "不是文字消息(例如语音、视频、卡片),暂不回答。",
+    IgnoreReason.ATTACHMENT: "图片或文件,等这个人在群里的下一个问题,一起交给 Dify。",
     IgnoreReason.CONTROL_EVENT: "这是微信号或群的通知(例如掉线、有人入群),不是消息。",
     IgnoreReason.RECALL: "有人撤回了一条消息;被撤回的问题不再回答。",
     IgnoreReason.PAT: "这是「拍一拍」,不是问题。",
@@ -68,6 +69,7 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.TOO_OLD: "消息太旧(例如重新登录后补发的历史消息),不再回答。",
     IgnoreReason.OTHER_ACCOUNT: "群里还有我们的另一个微信号,由它回答(被 @ 的那个,或先收到的那个)。",
     IgnoreReason.GROUP_OFF: "这个群关闭了机器人。",
+    IgnoreReason.FEEDBACK: "这是对一个回答的评价(引用它说赞或踩),已记下并告诉 Dify,不回答。",
     IgnoreReason.BAD_JSON: "回调的内容不是合法的 JSON;原文已保留,便于查看。",
     IgnoreReason.BAD_SHAPE: "回调缺少必要的字段或字段类型不对;原文已保留,便于查看。",
     IgnoreReason.TOO_LARGE: "回调超过 1 MiB,只保留了开头。",
@@ -85,6 +87,8 @@ _FAILED = {
     "dify_overloaded": "Dify 一直表示请求太多。",
     "dify_conversation_gone": "Dify 里的会话已不存在,换新会话后仍然失败。",
     "dify_conversation_spoilt": "模型不接受这段对话的内容,换新会话后仍然失败。",
+    "dify_form_gone": "回复要填的表单在 Dify 里已经没了。",
+    "dify_form_refused": "Dify 的表单不接受这个回复。",
     "input_lacking": "应用要求的变量没有给出:请设置 dify.inputs,然后重放。",
     "dify_rejected": "Dify 拒绝回答:请检查应用密钥、应用状态、额度,或问题本身。",
     "dify_protocol_error": "Dify 返回的内容不符合它的协议:请检查 Dify 地址和版本。",
@@ -108,6 +112,7 @@ def explain(*, state: str, verdict: str) -> Explanation:
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
     # A question may be taken back when a part of its answer is out.
-    if state == MessageState.IGNORED or verdict == IgnoreReason.RECALLED:
+    is_ignored = state in (MessageState.IGNORED, MessageState.RATING)
+    if is_ignored or verdict == IgnoreReason.RECALLED:
         return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
     return _WAITING.get(state, _WAITING[MessageState.RECEIVED])

@@ -53,6 +53,8 @@ class Account(Base):
     state: Mapped[str] = mapped_column(exact(16), default=AccountState.UNKNOWN)
     #: When the state began; for a down one: when the account stopped being able to send.
     since: Mapped[datetime] = mapped_column(Moment)
+    #: When this bridge first heard of it; NULL: before that was written down.
+    first_seen_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class Group(Base):
@@ -72,6 +74,10 @@ class Group(Base):
     mention_sender: Mapped[bool | None]
     #: Markdown is turned into text that WeChat shows well.
     plain_text: Mapped[bool | None]
+    #: The documents that an answer is from are named behind it.
+    citations: Mapped[bool | None]
+    #: What Dify suggests to ask next stands behind the answer.
+    suggestions: Mapped[bool | None]
     #: Name of the Dify app that this group asks.
     dify_app: Mapped[str | None] = mapped_column(exact(64))
     first_seen_at: Mapped[datetime] = mapped_column(Moment)

@@ -46,6 +46,8 @@ class IgnoreReason(StrEnum):
     PAT = "pat"
     #: A question that was taken back before it was answered.
     RECALLED = "recalled"
+    #: It goes along with the person's next question, if that comes in time.
+    ATTACHMENT = "attachment"
     UNKNOWN_TYPE = "unknown_type"
     NO_SENDER = "no_sender"
     NO_TEXT = "no_text"
@@ -57,6 +59,7 @@ class IgnoreReason(StrEnum):
     GROUP_OFF = "group_off"
     #: Another account of ours has it: the one that is mentioned, or that got it first.
     OTHER_ACCOUNT = "other_account"
+    FEEDBACK = "feedback"
     BAD_JSON = "bad_json"
     BAD_SHAPE = "bad_shape"
     TOO_LARGE = "too_large"
@@ -125,6 +128,25 @@ class GroupMessage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MemberFile:
+    """A picture or a file that a person sent into a group; the gateway can fetch it."""
+
+    #: As the gateway's call for it wants them.
+    msg_id: str
+    content: str = field(repr=False)
+    is_image: bool
+    #: Empty: it has none.
+    name: str = ""
+
+
+class Rating(StrEnum):
+    """What somebody thinks of an answer; the values are Dify's."""
+
+    LIKE = "like"
+    DISLIKE = "dislike"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ignored:
     """A callback that needs no answer, and why."""
 
@@ -138,6 +160,8 @@ class Ignored:
     content: Content | None = None
     #: Only of what is left to the accounts of ours that it mentions: what is asked if none of them has it.
     question: "Question | None" = None
+    #: What it brings, if somebody wants it.
+    file: MemberFile | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +173,18 @@ class Question:
     text: str
 
 
-Decision = Question | Ignored
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Feedback:
+    """The verdict "feedback": nobody is answered, Dify is told what somebody thinks of an answer."""
+
+    origin: Origin
+    rating: Rating
+    #: newMsgId of the segment that was quoted.
+    quoted_id: str
+    reason: IgnoreReason = IgnoreReason.FEEDBACK
+
+
+Decision = Question | Feedback | Ignored
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,32 +281,119 @@ class Usage:
     currency: str = ""
 
 
+class SegmentKind(StrEnum):
+    """What a segment carries."""
+
+    TEXT = "text"
+    #: An address of a picture.
+    IMAGE = "image"
+    #: A name and, in the next line, an address.
+    FILE = "file"
+    #: No part of an answer: the sentence after the last failure.
+    NOTICE = "notice"
+    #: The answer to a command, not Dify's: goes out before answers that are not begun.
+    COMMAND = "command"
+
+
+#: What stands for the text of a message that has none; nobody writes such a text.
+ECHO_TEXTS = {SegmentKind.IMAGE: "\ufffc image", SegmentKind.FILE: "\ufffc file"}
+
+
+def echo_text(kind: SegmentKind, content: str) -> str:
+    """By what the echo of a segment is known: its text; of what has none, that it is such a thing."""
+    return ECHO_TEXTS.get(kind, content)
+
+
+class LinkReason(StrEnum):
+    """Why a file of an answer is told as a link."""
+
+    OFF = "off"
+    PRIVATE_HOST = "private_host"
+    FOREIGN_HOST = "foreign_host"
+    TOO_MANY = "too_many"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerFile:
+    """A picture or a file that belongs to an answer."""
+
+    #: Signed: whoever has it can read the file. As Dify says it, at first; it may lack a host.
+    url: str = field(repr=False)
+    name: str = ""
+    is_image: bool = False
+    #: It stood in the text, from which it was taken.
+    is_from_text: bool = False
+    #: Why it is told as a link; None: it is sent.
+    link_reason: LinkReason | None = None
+
+    @property
+    def label(self) -> str:
+        """What stands for it where there is text only; no Markdown, should it be read as such."""
+        mark = "图片" if self.is_image else "文件"
+        return f"[{mark}:{self.name}]" if self.name else f"[{mark}]"
+
+
+@dataclass(frozen=True, slots=True)
+class FormAction:
+    """One way to answer a form."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """What a run wants to know of a person before it goes on."""
+
+    token: str
+    actions: tuple[FormAction, ...] = ()
+    #: Names of the texts that it asks for.
+    fields: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    #: What the run had said before.
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingForm:
+    """A form that waits for a person, and the run behind it."""
+
+    form: Form
+    conversation_id: str = ""
+    dify_message_id: str = ""
+    task_id: str = ""
+    workflow_run_id: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """Dify's whole answer to one question."""
 
     text: str
+    #: In the order in which they follow the text.
+    files: tuple[AnswerFile, ...] = ()
     conversation_id: str = ""
     dify_message_id: str = ""
     task_id: str = ""
     workflow_run_id: str = ""
     usage: Usage = field(default_factory=Usage)
+    #: Names of the documents that it is from, each once, as Dify spells them.
+    sources: tuple[str, ...] = ()
     #: The stream ended before its end was said; the text is what was planned of it.
     is_cut_short: bool = False
+    #: The run waits for the person; its text ends with the form.
+    form: Form | None = None
+    #: The form that waited is done with.
+    ends_form: bool = False
+
+    @property
+    def said(self) -> str:
+        """The answer for those who read text only: each file is named in a line of its own."""
+        return "\n".join([*filter(str.strip, [self.text]), *(one.label for one in self.files)])
 
     def with_text(self, text: str) -> "Answer":
         """The same answer with another text."""
         return replace(self, text=text)
-
-
-class SegmentKind(StrEnum):
-    """What a segment carries."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    FILE = "file"
-    #: No part of an answer: the sentence after the last failure.
-    NOTICE = "notice"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -335,11 +457,17 @@ class Turn:
     received_at: datetime | None = None
     #: Markdown is turned into text that WeChat shows well.
     is_plain: bool = False
+    #: The documents that the answer is from are named behind it.
+    cites: bool = False
+    #: What Dify suggests to ask next is offered behind the answer.
+    suggests: bool = False
     #: Failed tries, and crashes as the only suspect, as ``Claim`` counts them.
     attempts: int = 0
     sole_crashes: int = 0
     #: What a former try asked; None: nothing.
     asking: Asking | None = None
+    #: What a run of the app wants to know of the person; None: nothing.
+    form: PendingForm | None = None
     #: Segments of this message that are planned already (a stream was cut after them) and not void.
     begun: tuple[Segment, ...] = ()
     #: Number of the next segment; void ones have theirs, too.

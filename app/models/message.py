@@ -19,6 +19,8 @@ class MessageState(StrEnum):
     DONE = "done"
     DEAD = "dead"
     IGNORED = "ignored"
+    #: A feedback that Dify has still to be told; then it is ignored like others that need no answer.
+    RATING = "rating"
     REFUSED = "refused"
     #: Left to another account of ours that it mentions, until it is known whether that one has it.
     LEFT = "left"
@@ -108,6 +110,9 @@ class Message(Base):
     is_cut_short: Mapped[bool] = mapped_column(default=False)
     #: The row of ``conversations`` that holds this turn.
     journal_id: Mapped[int | None] = mapped_column(BigInteger)
+    #: Of a feedback: ``like`` or ``dislike``, and newMsgId of the segment that it is about.
+    rating: Mapped[str] = mapped_column(exact(8), default="", server_default="")
+    quoted_id: Mapped[str] = mapped_column(exact(32), default="", server_default="")
     #: How often an operator let it go on after it had been given up, and when last.
     replays: Mapped[int] = mapped_column(default=0, server_default="0")
     replayed_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -39,6 +39,8 @@ class SegmentRow(Base):
         Index(None, "state", "bot_wc_id", "id"),
         # What an account sent in the last minutes.
         Index(None, "bot_wc_id", "sending_at"),
+        # Which answer somebody quotes.
+        Index(None, "new_msg_id"),
         MYSQL_OPTIONS,
     )
 

@@ -6,7 +6,9 @@ from app.models.console import AuditEntry, ConsoleSession, Operator, SettingOver
 from app.models.contact import Contact, GroupMember
 from app.models.conversation import Conversation, Session
 from app.models.message import Message
+from app.models.pending_form import PendingFormRow
 from app.models.segment import SegmentRow
+from app.models.suggestion import Suggestion
 
 __all__ = [
     "Account",
@@ -19,8 +21,10 @@ __all__ = [
     "GroupMember",
     "Message",
     "Operator",
+    "PendingFormRow",
     "SegmentRow",
     "Session",
     "SettingOverride",
     "StatsMinute",
+    "Suggestion",
 ]

@@ -6,8 +6,9 @@ by arrival; one that the gateway refused as stale is never taken back.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from loguru import logger
@@ -17,8 +18,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.models.account import Account, AccountState
 from app.models.flow import Origin, WcId
 from app.services.errors import StoreUnavailable
+from app.services.presence import Witness, is_offline
 from app.services.stages import utc_now
-from app.services.standing import Sign, Standing, later_standing, standing_after
+from app.services.standing import (
+    WENT_OFFLINE,
+    AccountEvent,
+    Sign,
+    Standing,
+    event_between,
+    later_standing,
+    standing_after,
+)
 from app.services.store import Store, upsert
 from app.utils.loops import first_of, stopped_within
 
@@ -92,11 +102,22 @@ class _News:
 class Accounts:
     """Accounts in memory, kept in step with SQL by ``run``."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, *, listeners: Sequence[Callable[[AccountEvent], None]] = ()
+    ) -> None:
+        """
+        Args:
+            listeners: are told which accounts went offline or came back, by the one process that
+                wrote it down.
+        """
         self._store = store
+        self._listeners = (log_event, *listeners)
         self._logins: dict[WcId, Login] = {}
         self._standings: dict[WcId, Standing] = {}
         self._news: dict[WcId, _News] = {}
+        self._first_seen: dict[WcId, datetime] = {}
+        #: Who says of which account that it is offline, since somebody last said that it is not.
+        self._doubts: dict[WcId, frozenset[Witness]] = {}
         #: When this process last had a callback through the account, by its own clock: the gateway's
         #: times may be those of a replayed history.
         self._heard: dict[WcId, float] = {}
@@ -147,6 +168,27 @@ class Accounts:
             self._standings[wc_id] = standing
             self._news.setdefault(wc_id, _News()).standing = standing
 
+    def first_seen(self, wc_id: WcId) -> datetime | None:
+        """When this bridge first heard of an account; None: before anybody wrote that down."""
+        return self._first_seen.get(wc_id)
+
+    def doubt(self, wc_id: WcId, witness: Witness) -> None:
+        """Somebody says that the account is offline; it is when two say so, each in another way."""
+        if wc_id not in self._logins:
+            return
+        witnesses = self._doubts.get(wc_id, frozenset()) | {witness}
+        self._doubts[wc_id] = witnesses
+        if is_offline(witnesses):
+            self.notice(wc_id, Sign.NOT_LISTED)
+
+    def believe(self, wc_id: WcId) -> None:
+        """The account is online after all."""
+        self._doubts.pop(wc_id, None)
+
+    def doubted(self) -> list[WcId]:
+        """Accounts of which somebody says that they are offline, and nobody else does."""
+        return [wc_id for wc_id, witnesses in self._doubts.items() if not is_offline(witnesses)]
+
     def observe(self, origin: Origin) -> None:
         """
         Learn from a callback. Costs nothing unless something is new.
@@ -181,10 +223,11 @@ class Accounts:
         for wc_id, login in self._logins.items():
             is_its = is_only if not login.gateway else login.gateway == gateway
             if wc_id in online:
+                self.believe(wc_id)
                 self.notice(wc_id, Sign.LISTED)
             elif is_its and self.standing_of(wc_id).state is not AccountState.UNKNOWN:
                 # Of others it is not known that they are this gateway's; callbacks can be forged.
-                self.notice(wc_id, Sign.NOT_LISTED)
+                self.doubt(wc_id, Witness.LIST)
 
     def _learn(self, wc_id: WcId, w_id: str, time: int, source: str, gateway: str = "") -> None:
         known = self._logins.get(wc_id)
@@ -233,6 +276,8 @@ class Accounts:
             rows = (await connection.execute(select(Account.__table__))).all()
         for row in rows:
             self._take_in(_login_of(row), _standing_of(row))
+            if row.first_seen_at is not None:
+                self._first_seen[WcId(row.wc_id)] = row.first_seen_at
 
     def _take_in(self, saved: Login, standing: Standing) -> None:
         """SQL's word, with what this process learnt since on top."""
@@ -261,8 +306,11 @@ class Accounts:
                 earlier.standing = later.standing or earlier.standing
             self._news = news
             raise
-        for login, standing in saved:
-            self._take_in(login, standing)
+        for change in saved:
+            self._take_in(change.login, change.after)
+            if (event := event_between(change.before, change.after)) is not None:
+                for listener in self._listeners:
+                    listener(event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Save what is new at once, load what is new elsewhere every two seconds, until stopped."""
@@ -285,9 +333,24 @@ def _later_named(earlier: Login | None, later: Login | None) -> Login | None:
     return replace(later, gateway=later.gateway or earlier.gateway)
 
 
-async def _merge(
-    connection: AsyncConnection, news: Mapping[WcId, _News]
-) -> list[tuple[Login, Standing]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Change:
+    """What was written of one account."""
+
+    login: Login
+    before: Standing
+    after: Standing
+
+
+def log_event(event: AccountEvent) -> None:
+    """In the log, where an operator looks first."""
+    text = "掉线,消息等它恢复" if event.name == WENT_OFFLINE else "已恢复,积压的慢慢发出"
+    logger.warning(
+        f"{event.name} {text}", bot=event.wc_id, since=event.since.isoformat("T", "seconds")
+    )
+
+
+async def _merge(connection: AsyncConnection, news: Mapping[WcId, _News]) -> list[_Change]:
     merged = []
     for wc_id in sorted(news):
         blank = {
@@ -299,6 +362,7 @@ async def _merge(
             "gateway": "",
             "state": AccountState.UNKNOWN,
             "since": utc_now(),
+            "first_seen_at": utc_now(),
         }
         # Makes the row if it is missing and takes its lock in any case.
         await connection.execute(
@@ -308,7 +372,8 @@ async def _merge(
         row = found.one()
         saved = _login_of(row)
         login = news[wc_id].applied_to(saved) or saved
-        standing = later_standing(_standing_of(row), news[wc_id].standing)
+        before = _standing_of(row)
+        standing = later_standing(before, news[wc_id].standing)
         await connection.execute(
             update(Account)
             .where(Account.wc_id == wc_id)
@@ -322,7 +387,7 @@ async def _merge(
                 since=standing.since,
             )
         )
-        merged.append((login, standing))
+        merged.append(_Change(login=login, before=before, after=standing))
     return merged
 
 

@@ -2,19 +2,30 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import re2
 
-from app.models.flow import GroupMessage, Ignored, IgnoreReason, Question, Trigger, WcId
+from app.models.flow import (
+    Feedback,
+    GroupMessage,
+    Ignored,
+    IgnoreReason,
+    Question,
+    Trigger,
+    WcId,
+)
 from app.services.quoting import with_quoted
-from app.services.text import is_blank
+from app.services.ratings import rating_of
+from app.services.text import is_blank, number_of
 
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
 
 MAX_DETAIL = 500
+#: A mention or a prefix with a number behind it is not longer.
+_LONGEST_CALL = 200
 _LEADING_MENTION = re.compile(rf"\s*(?:@[^@\n{MENTION_END}]{{1,64}}{MENTION_END}|@\S+\s)\s*")
 
 
@@ -41,6 +52,8 @@ class GroupRules:
     is_enabled: bool = True
     #: What a question quotes goes to Dify with it.
     tells_quoted: bool = True
+    #: What people think of answers is told to Dify.
+    takes_feedback: bool = True
 
 
 def decide(
@@ -49,30 +62,36 @@ def decide(
     *,
     own_accounts: Collection[WcId],
     now: float,
+    offered: Sequence[str] = (),
+    is_awaited: bool = False,
     offline: Collection[WcId] = (),
-) -> Question | Ignored:
+) -> Question | Feedback | Ignored:
     """
     Say whether a message is answered, and what Dify is asked.
 
     Args:
         own_accounts: all WeChat accounts of this bridge; they never answer each other.
         now: seconds since 1970.
-        offline: those of them that are not online: another one answers in their stead.
+        offered: questions that were suggested to this person and are in force; a number asks one of
+            them, whatever the trigger is.
+        is_awaited: a form waits for this person, so that a number is an answer to it.
+        offline: those of our accounts that are not online: another one answers in their stead.
 
     Returns:
-        The question without the bot's mention and the trigger's prefix, and with what it quotes, or
-        the first reason against it, in the order: own, group off, too old, trigger, nothing left,
-        another account.
+        The question without the bot's mention and the trigger's prefix, and with what it quotes; what
+        somebody thinks of an answer of ours that it quotes; or the first reason against it, in the
+        order: own, group off, too old, trigger, nothing left, another account.
     """
     origin = message.origin
-    if origin.is_own or origin.from_user in own_accounts:
-        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE, text=message.text)
-    if not rules.is_enabled:
-        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
-    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
-        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
+    if ignored is not None:
+        return ignored
+    feedback = _feedback(message, rules)
+    if feedback is not None:
+        return feedback
+    asked = _chosen(message, rules, offered, is_awaited=is_awaited)
     meant = _accounts_meant(message, own_accounts)
-    asked = _apply_trigger(message, rules, bot=meant[0])
+    asked = asked or _apply_trigger(message, rules, bot=meant[0])
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
@@ -80,6 +99,73 @@ def decide(
     quoted = message.quoted if rules.tells_quoted else None
     question = Question(message=message, text=with_quoted(asked.strip(), quoted))
     return _asked_or_left(question, meant, offline)
+
+
+def _feedback(message: GroupMessage, rules: GroupRules) -> Feedback | None:
+    """What stands below a message of ours, if it says what somebody thinks of it and nothing else."""
+    quoted, bot = message.quoted, message.origin.bot_wc_id
+    if quoted is None or not quoted.new_msg_id or quoted.sender not in ("", bot):
+        return None
+    rating = rating_of(message.text) if rules.takes_feedback else None
+    if rating is None:
+        return None
+    return Feedback(origin=message.origin, rating=rating, quoted_id=quoted.new_msg_id)
+
+
+def _ignored_at_once(
+    message: GroupMessage, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> Ignored | None:
+    """What is ignored whatever it says."""
+    origin = message.origin
+    if origin.is_own or origin.from_user in own_accounts:
+        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE, text=message.text)
+    if not rules.is_enabled:
+        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
+    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
+        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    return None
+
+
+def choice_of(message: GroupMessage, rules: GroupRules) -> int | None:
+    """The number, from 1 on, if the message is nothing else: with or without what the trigger wants."""
+    if len(message.text) > _LONGEST_CALL:
+        return None
+    asked = _apply_trigger(message, rules, bot=message.origin.bot_wc_id)
+    texts = [
+        _without_own_mention(message, message.origin.bot_wc_id),
+        *([] if isinstance(asked, IgnoreReason) else [asked]),
+    ]
+    return next((one for one in map(number_of, texts) if one is not None), None)
+
+
+def _chosen(
+    message: GroupMessage, rules: GroupRules, offered: Sequence[str], *, is_awaited: bool
+) -> str:
+    """What a number stands for: itself where a form waits, else a question; empty: nothing."""
+    number = choice_of(message, rules) if offered or is_awaited else None
+    if number is None:
+        return ""
+    if is_awaited:
+        return str(number)
+    return offered[number - 1] if number <= len(offered) else ""
+
+
+def decide_file(
+    ignored: Ignored, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> Ignored:
+    """
+    Say whether what somebody sent goes along with that person's next question.
+
+    It is no question itself: nobody can mention the bot in it, and whoever sends one asks behind it.
+    """
+    origin = ignored.origin
+    if origin.from_user in own_accounts:
+        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE)
+    if not rules.is_enabled:
+        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
+    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
+        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    return replace(ignored, reason=IgnoreReason.ATTACHMENT)
 
 
 def _asked_or_left(

@@ -16,7 +16,9 @@ from app.models.contact import CONTACTS, GROUP_MEMBERS
 from app.models.conversation import CONVERSATIONS, SESSIONS
 from app.models.flow import WcId
 from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.pending_form import PENDING_FORMS
 from app.models.segment import SEGMENTS, SegmentState
+from app.models.suggestion import SUGGESTIONS
 from app.services.store import Store
 
 #: What is owed for a message that was erased: nothing.
@@ -26,7 +28,7 @@ PAGE = 200
 
 _M = MESSAGES.c
 _S = SEGMENTS.c
-_NO_LONGER_OWED = (*UNFINISHED, MessageState.LEFT, MessageState.DEAD)
+_NO_LONGER_OWED = (*UNFINISHED, MessageState.LEFT, MessageState.RATING, MessageState.DEAD)
 _PAGE = (
     select(_M.id)
     .where(_M.from_user == bindparam("whose"), _M.id > bindparam("after"))
@@ -72,11 +74,15 @@ _BLANK_MESSAGES = (
         dify_message_id="",
         dify_task_id="",
         dify_run_id="",
+        rating="",
+        quoted_id="",
     )
 )
 _TABLES = {
     "conversations": (CONVERSATIONS, CONVERSATIONS.c.from_user),
     "sessions": (SESSIONS, SESSIONS.c.from_user),
+    "suggestions": (SUGGESTIONS, SUGGESTIONS.c.from_user),
+    "pending_forms": (PENDING_FORMS, PENDING_FORMS.c.from_user),
     "contacts": (CONTACTS, CONTACTS.c.wc_id),
     "group_members": (GROUP_MEMBERS, GROUP_MEMBERS.c.wc_id),
 }

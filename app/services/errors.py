@@ -11,6 +11,7 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │   │   ├── DifyOverloaded        429, 400 "Too many requests"                          try again later
     │   │   ├── DifyConversationGone  404 on the conversation         once more without the conversation
     │   │   ├── DifyRejected          401, 403, other 400/404: our key, app or question     give up
+    │   │   │   ├── DifyFormGone, DifyFormRefused  of a form: done or expired, or filled in wrongly
     │   │   │   └── DifyConversationSpoilt  the model refuses the conversation's past  once more without it
     │   │   └── DifyProtocolError     not JSON, not an event stream, no end                 try again
     │   └── EcloudError
@@ -132,6 +133,18 @@ class DifyRejected(DifyError):
     code = "dify_rejected"
 
 
+class DifyFormGone(DifyRejected):
+    """The form is unknown, filled in already, or has expired."""
+
+    code = "dify_form_gone"
+
+
+class DifyFormRefused(DifyRejected):
+    """The form does not take these values; it waits on."""
+
+    code = "dify_form_refused"
+
+
 class DifyConversationSpoilt(DifyRejected):
     """
     The model does not take what this conversation holds, an empty answer of its own perhaps.
@@ -207,6 +220,12 @@ class AlertRefused(AlertError):
     """The receiver says no: the key, the signature, a keyword, an address, or too many at once."""
 
     code = "alert_refused"
+
+
+class DownloadFailed(ServiceError):
+    """A file that a person sent could not be fetched; the message is the reason, one word."""
+
+    code = "download_failed"
 
 
 class InputLacking(ServiceError):

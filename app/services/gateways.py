@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from app.models.flow import SentMessage, WcId
+from app.models.flow import WcId
 from app.services.accounts import Accounts
 from app.services.ecloud.client import EcloudClient
 from app.services.errors import EcloudError, EcloudUnavailable
-from app.services.standing import Sign
+from app.services.presence import Witness
 from app.utils.clock import Clock
 
 
@@ -93,7 +93,8 @@ class Gateways:
                 failed = error
         if own is None and failed is not None:
             raise failed
-        self._accounts.notice(bot, Sign.NOT_LISTED)
+        if own is None:
+            self._accounts.doubt(bot, Witness.LIST)
         return False
 
 
@@ -113,16 +114,14 @@ class AccountGateway:
         """As ``Gateways.ask``."""
         return await self._gateways.ask(self._bot)
 
-    async def send_text(
-        self, *, w_id: str, group_id: WcId, text: str, at: Sequence[WcId] = ()
-    ) -> SentMessage:
+    def client(self) -> EcloudClient:
         """
-        As ``EcloudClient.send_text``.
+        Whose login has the account.
 
         Raises:
-            EcloudUnavailable: it is not known which login has the account; nothing was sent.
+            EcloudUnavailable: that is not known; nothing was sent.
         """
         client = self._gateways.client_of(self._bot)
         if client is None:
             raise EcloudUnavailable("还不知道这个微信号在哪个网关登录里")
-        return await client.send_text(w_id=w_id, group_id=group_id, text=text, at=at)
+        return client

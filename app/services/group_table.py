@@ -25,6 +25,8 @@ class GroupRow:
     trigger: str | None
     mention_sender: bool | None
     plain_text: bool | None
+    citations: bool | None
+    suggestions: bool | None
     dify_app: str | None
 
 
@@ -73,9 +75,9 @@ class GroupTable:
         """
         return await self._set(groups, dify_app=app)
 
-    async def choose_plain(self, groups: Sequence[str], *, is_plain: bool | None) -> int:
+    async def switch(self, groups: Sequence[str], name: str, *, is_on: bool | None) -> int:
         """
-        Whether answers to groups are turned into plain text; None: as the settings say.
+        Switch one of ``SWITCHES`` on or off in groups; None: as the settings say.
 
         Returns:
             How many rows are meant.
@@ -83,7 +85,7 @@ class GroupTable:
         Raises:
             StoreUnavailable: nothing is changed.
         """
-        return await self._set(groups, plain_text=is_plain)
+        return await self._set(groups, **{SWITCHES[name]: is_on})
 
     async def _set(self, groups: Sequence[str], **columns: Any) -> int:
         meant = Group.group_id.in_(groups)
@@ -97,6 +99,9 @@ class GroupTable:
         return await self._store.transact(work)
 
 
+#: What can be switched for one group, by the command's word for it; and its column.
+SWITCHES = {"plain": "plain_text", "citations": "citations", "suggestions": "suggestions"}
+
 _SHOWN = (
     Group.group_id,
     Group.bot_wc_id,
@@ -104,6 +109,8 @@ _SHOWN = (
     Group.trigger,
     Group.mention_sender,
     Group.plain_text,
+    Group.citations,
+    Group.suggestions,
     Group.dify_app,
 )
 
@@ -117,5 +124,7 @@ def _row_of(row: Any) -> GroupRow:
         trigger=row.trigger,
         mention_sender=row.mention_sender,
         plain_text=row.plain_text,
+        citations=row.citations,
+        suggestions=row.suggestions,
         dify_app=row.dify_app,
     )

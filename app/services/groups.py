@@ -36,6 +36,8 @@ _RULES = (
     Group.pattern,
     Group.mention_sender,
     Group.plain_text,
+    Group.citations,
+    Group.suggestions,
 )
 
 
@@ -57,6 +59,10 @@ class GroupSettings:
     mention_sender: bool = True
     #: Markdown is turned into text that WeChat shows well.
     is_plain: bool = False
+    #: The documents that an answer is from are named behind it.
+    cites: bool = False
+    #: What Dify suggests to ask next is offered behind an answer.
+    suggests: bool = False
 
 
 def _key_of(row: Any) -> Key:
@@ -192,6 +198,8 @@ def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
         rules=replace(defaults.rules, is_enabled=is_enabled),
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
         is_plain=_or(row.plain_text, defaults.is_plain, bool),
+        cites=_or(row.citations, defaults.cites, bool),
+        suggests=_or(row.suggestions, defaults.suggests, bool),
     )
 
 

@@ -1,13 +1,16 @@
 """Rows of the inbox: made of a decision, to a line of the spill file and back. Pure."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from app.models.flow import (
     Decision,
+    Feedback,
     Ignored,
     IgnoreReason,
+    MemberFile,
     MessageId,
     Origin,
     Question,
@@ -33,6 +36,7 @@ DEDUPLICATED = frozenset(
     {
         IgnoreReason.OWN_MESSAGE,
         IgnoreReason.UNSUPPORTED_TYPE,
+        IgnoreReason.ATTACHMENT,
         IgnoreReason.NOT_GROUP,
         IgnoreReason.NO_TEXT,
         IgnoreReason.NOT_MENTIONED,
@@ -42,6 +46,7 @@ DEDUPLICATED = frozenset(
         IgnoreReason.TOO_OLD,
         IgnoreReason.GROUP_OFF,
         IgnoreReason.OTHER_ACCOUNT,
+        IgnoreReason.FEEDBACK,
         IgnoreReason.NO_SENDER,
         IgnoreReason.RECALL,
         IgnoreReason.PAT,
@@ -130,8 +135,9 @@ def row_from_record(record: dict[str, Any]) -> InboxRow:
     if unknown := record.keys() - Message.__table__.c.keys():
         raise KeyError(*unknown)
     columns = {
-        # Former versions wrote none.
+        # Former versions wrote none of these.
         **_first_claim(record),
+        **_NO_FEEDBACK,
         **record,
         "id": message_id,
         "received_at": datetime.fromisoformat(record["received_at"]),
@@ -164,7 +170,11 @@ def make_row(
     else:
         origin = decision.origin
         key = origin.dedupe_key if decision.reason in DEDUPLICATED else ""
-        own = _ignored_columns(decision, raw, keep_text=keep_ignored_text)
+        own = (
+            _feedback_columns(decision)
+            if isinstance(decision, Feedback)
+            else _ignored_columns(decision, raw, keep_text=keep_ignored_text)
+        )
     # A key of our own never meets another one: such callbacks are never deduplicated.
     dedupe_key = key or f"#{message_id}"
     columns = {
@@ -172,6 +182,7 @@ def make_row(
         "dedupe_key": dedupe_key,
         "received_at": received_at.astimezone(UTC),
         "done_at": None,
+        **_NO_FEEDBACK,
         **_origin_columns(origin),
         **own,
     }
@@ -192,6 +203,25 @@ def _first_claim(columns: dict[str, Any]) -> dict[str, Any]:
         return dict(NO_CLAIM)
     keys = twin_keys(columns)
     return claim_columns(Claimed(keys, None if keys.by_text is None else 0))
+
+
+#: Every row has these columns, so that many are one statement.
+_NO_FEEDBACK = {"rating": "", "quoted_id": ""}
+
+
+def _feedback_columns(feedback: Feedback) -> dict[str, Any]:
+    return {
+        "state": MessageState.RATING,
+        "verdict": feedback.reason,
+        "detail": "",
+        "sender_name": "",
+        "text": None,
+        "question": None,
+        "raw": None,
+        "text_digest": None,
+        "rating": feedback.rating,
+        "quoted_id": feedback.quoted_id[:32],
+    }
 
 
 def _origin_columns(origin: Origin) -> dict[str, Any]:
@@ -226,17 +256,31 @@ def _ignored_columns(ignored: Ignored, raw: bytes, *, keep_text: bool) -> dict[s
         left = {"state": MessageState.LEFT, "verdict": ignored.reason, "detail": ignored.detail}
         return {**_question_columns(ignored.question, raw), **left}
     limit = FIRST_BYTES_OF_TOO_LARGE if ignored.reason is IgnoreReason.TOO_LARGE else RAW_BYTES
+    waiting = file_text(ignored.file) if ignored.reason is IgnoreReason.ATTACHMENT else None
     is_own = ignored.reason is IgnoreReason.OWN_MESSAGE and bool(ignored.text)
     return {
         "state": MessageState.IGNORED,
         "verdict": ignored.reason,
         "detail": ignored.detail[:500],
         "sender_name": "",
-        "text": (ignored.text or None) if keep_text else None,
         "question": None,
+        "text": waiting or ((ignored.text or None) if keep_text else None),
         "raw": _readable(raw[:limit]) if keep_text or ignored.reason in KEEP_RAW else None,
         "text_digest": text_digest(ignored.text) if is_own else None,
     }
+
+
+def file_text(file: MemberFile | None) -> str | None:
+    """What a person sent, as it waits in the row of its message."""
+    return None if file is None else json.dumps(asdict(file), ensure_ascii=False)
+
+
+def file_of_text(text: str | None) -> MemberFile | None:
+    """The same again; None: it is gone, or was written by another release."""
+    try:
+        return MemberFile(**json.loads(text or ""))
+    except (ValueError, TypeError):
+        return None
 
 
 def _readable(raw: bytes) -> str:

@@ -42,11 +42,13 @@ _LEFT = (
     .order_by(_M.id)
     .limit(AT_ONCE)
 )
-#: Copies that the account that was meant got, and did not take for a question by its own rules.
+#: Copies that the account that was meant got, and did not take for a question by its own rules, or took
+#: for what somebody thinks of its answer.
 _DECLINED = select(_M.id, _M.bot_wc_id, _M.dedupe_key).where(
     _M.bot_wc_id.in_(bindparam("bots", expanding=True)),
     _M.dedupe_key.in_(bindparam("keys", expanding=True)),
-    _M.state == MessageState.IGNORED,
+    _M.twin_id.is_(None),
+    _M.state != MessageState.LEFT,
     _M.verdict != IgnoreReason.OTHER_ACCOUNT,
 )
 _SETTLE = update(MESSAGES).where(_M.id == bindparam("this_id"), _M.state == MessageState.LEFT)

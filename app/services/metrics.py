@@ -58,8 +58,47 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.limit = Gauge(
+            "bridge_dify_limit",
+            "Questions that all processes together may ask an app at once",
+            ["app"],
+            registry=self.registry,
+        )
+        self.limit_share = Gauge(
+            "bridge_dify_limit_share",
+            "This process' part of that limit",
+            ["app"],
+            registry=self.registry,
+        )
+        self.limit_in_use = Gauge(
+            "bridge_dify_limit_in_use",
+            "Questions that this process is asking an app",
+            ["app"],
+            registry=self.registry,
+        )
+        self.limit_cuts = Counter(
+            "bridge_dify_limit_cuts_total",
+            "How often news of this process lowered an app's limit",
+            ["app", "cause"],
+            registry=self.registry,
+        )
         self.send_seconds = self._histogram(
             "bridge_send_seconds", "One segment to the gateway", ["outcome"], SECONDS
+        )
+        self.throttled = Counter(
+            "bridge_throttled_total",
+            "Times that an account was told that it is too fast",
+            registry=self.registry,
+        )
+        self.held = Gauge(
+            "bridge_sending_held",
+            "Accounts that owe something and send nothing now, by what holds them back",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.slowed = self._gauge(
+            "bridge_sending_slowed",
+            "How many times slower than the settings the slowest account is",
         )
         self.in_flight = self._gauge("bridge_inflight", "Messages in work in this process")
         self.waiting = self._gauge(

@@ -21,6 +21,7 @@ from app.services.conversations import Journal, save_session
 from app.services.echoes import find_echo
 from app.services.errors import QueueUnavailable
 from app.services.finishing import finish_sent, finished_messages
+from app.services.forms import drop_form, save_form
 from app.services.outbox_table import (
     Planned,
     Sent,
@@ -35,6 +36,8 @@ from app.services.outbox_table import (
     settle,
 )
 from app.services.owed_segments import (
+    RecentSend,
+    count_calls,
     live_segments,
     open_segments,
     owing_accounts,
@@ -103,7 +106,7 @@ class Outbox:
             return await live_seqs(connection, turn.message_id)
 
         live = await self._store.transact(work)
-        await self._ring(turn.bot_wc_id)
+        await self.ring(turn.bot_wc_id)
         return live
 
     async def plan(
@@ -125,11 +128,7 @@ class Outbox:
             StoreUnavailable: it is unknown whether it was saved; a next claim will see.
         """
         verdict = (
-            CUT_SHORT
-            if answer.is_cut_short
-            else ANSWERED
-            if answer.text.strip()
-            else ANSWERED_NOTHING
+            CUT_SHORT if answer.is_cut_short else ANSWERED if answer.said else ANSWERED_NOTHING
         )
 
         async def work(connection: AsyncConnection) -> None:
@@ -148,8 +147,12 @@ class Outbox:
             row = await lock_row(connection, turn)
             await insert_segments(connection, turn, segments)
             await self._journal.enter(
-                connection, turn, row, columns, answer=answer.text, outcome=verdict
+                connection, turn, row, columns, answer=answer.said, outcome=verdict
             )
+            if answer.form is not None:
+                await save_form(connection, turn, answer, answer.form)
+            elif answer.ends_form:
+                await drop_form(connection, turn)
             if answer.conversation_id not in ("", turn.conversation_id):
                 await save_session(
                     connection, app=turn.app, turn=turn, conversation_id=answer.conversation_id
@@ -158,7 +161,7 @@ class Outbox:
                 await finish_sent(connection, [turn.message_id])
 
         await self._store.transact(work)
-        await self._ring(turn.bot_wc_id)
+        await self.ring(turn.bot_wc_id)
 
     async def bury(
         self, turn: Turn, *, reason: str, error: str, segments: Sequence[Segment]
@@ -194,7 +197,7 @@ class Outbox:
             await self._journal.enter(connection, turn, row, columns, answer=None, outcome=outcome)
 
         await self._store.transact(work)
-        await self._ring(turn.bot_wc_id)
+        await self.ring(turn.bot_wc_id)
 
     async def begun(self, turn: Turn) -> tuple[tuple[Segment, ...], str]:
         """What is planned of a turn's answer and not void, and the Dify conversation it is from."""
@@ -204,7 +207,8 @@ class Outbox:
             segments = await live_segments(connection, turn.message_id)
             return segments, conversation_id
 
-    async def _ring(self, bot: WcId) -> None:
+    async def ring(self, bot: WcId) -> None:
+        """Something is planned: whoever sends for this account looks now."""
         try:
             await self._bell.ring(bot)
         except QueueUnavailable as error:
@@ -292,7 +296,12 @@ class Outbox:
         async with self._store.read() as connection:
             return await find_echo(connection, segment)
 
-    async def recent_sends(self, bot: WcId, *, since: datetime) -> list[datetime]:
-        """When calls of this account went out lately, oldest first, whatever became of them."""
+    async def recent_sends(self, bot: WcId, *, since: datetime) -> list[RecentSend]:
+        """Calls of this account that went out lately, oldest first, whatever became of them."""
         async with self._store.read() as connection:
             return await recent_sends(connection, bot, since=since)
+
+    async def count_calls(self, bot: WcId, *, since: datetime) -> int:
+        """How many calls of this account may have gone out since then."""
+        async with self._store.read() as connection:
+            return await count_calls(connection, bot, since=since)

@@ -10,7 +10,15 @@ from sqlalchemy import and_, bindparam, case, exists, func, insert, or_, select,
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.flow import MessageId, Segment, SegmentKind, SentMessage, Turn, WcId
+from app.models.flow import (
+    MessageId,
+    Segment,
+    SegmentKind,
+    SentMessage,
+    Turn,
+    WcId,
+    echo_text,
+)
 from app.models.message import MESSAGES, MessageState
 from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
 from app.services.errors import StaleFence
@@ -43,7 +51,7 @@ class Planned:
     @property
     def text_digest(self) -> str:
         """What an echo of it would have."""
-        return text_digest(self.content)
+        return text_digest(echo_text(self.kind, self.content))
 
     @property
     def called_at(self) -> datetime:
@@ -175,7 +183,7 @@ async def insert_segments(
             "kind": segment.kind,
             "content": segment.content,
             "mention": segment.mention,
-            "text_digest": text_digest(segment.content),
+            "text_digest": text_digest(echo_text(segment.kind, segment.content)),
             "state": SegmentState.PLANNED,
             "planned_at": now,
         }

@@ -1,14 +1,24 @@
 """What accounts owe their groups and lately sent, as SQL has it; each function reads on the caller's connection."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import MessageId, Segment, SegmentKind, WcId
 from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
 from app.services.outbox_table import Planned
+
+
+class RecentSend(NamedTuple):
+    """The last call of one segment."""
+
+    segment_id: int
+    at: datetime
+    group: str
+    kind: str
+
 
 _S = SEGMENTS.c
 _OWING = select(_S.bot_wc_id).where(_S.state.in_(OPEN_STATES)).distinct()
@@ -31,12 +41,15 @@ _OPEN_SEGMENTS = (
     .order_by(_S.id)
 )
 _RECENT = (
-    select(_S.sending_at)
+    select(_S.id, _S.sending_at, _S.group_id, _S.kind)
     .where(_S.bot_wc_id == bindparam("bot"), _S.sending_at >= bindparam("since"))
     .order_by(_S.sending_at)
 )
+_CALLS = select(func.sum(_S.tries)).where(
+    _S.bot_wc_id == bindparam("bot"), _S.sending_at >= bindparam("since")
+)
 _LIVE = (
-    select(_S.seq, _S.content, _S.mention)
+    select(_S.seq, _S.kind, _S.content, _S.mention)
     .where(
         _S.message_id == bindparam("this_id"),
         _S.state != SegmentState.CANCELLED,
@@ -61,16 +74,27 @@ async def live_segments(connection: AsyncConnection, message_id: MessageId) -> t
     """What a group has, or will have, of the answer to a message."""
     rows = await connection.execute(_LIVE, {"this_id": message_id})
     return tuple(
-        Segment(seq=row.seq, content=row.content, mention=WcId(row.mention)) for row in rows
+        Segment(
+            seq=row.seq,
+            kind=SegmentKind(row.kind),
+            content=row.content,
+            mention=WcId(row.mention),
+        )
+        for row in rows
     )
 
 
 async def recent_sends(
     connection: AsyncConnection, bot: WcId, *, since: datetime
-) -> list[datetime]:
-    """When calls of one account went out, oldest first, whatever became of them."""
+) -> list[RecentSend]:
+    """The last calls of one account's segments, oldest first, whatever became of them."""
     rows = await connection.execute(_RECENT, {"bot": bot, "since": since})
-    return [at for (at,) in rows]
+    return [RecentSend(row.id, row.sending_at, row.group_id, row.kind) for row in rows]
+
+
+async def count_calls(connection: AsyncConnection, bot: WcId, *, since: datetime) -> int:
+    """How many calls that may have gone out the segments had that were last called since then."""
+    return int(await connection.scalar(_CALLS, {"bot": bot, "since": since}) or 0)
 
 
 def _planned(row: Any) -> Planned:

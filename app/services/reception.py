@@ -5,6 +5,8 @@ Parse, decide, make durable. What the gateway hears depends on one thing only: i
 does it need no work?
 """
 
+import asyncio
+
 from loguru import logger
 
 from app.models.content import Recall, RoomNews
@@ -20,25 +22,31 @@ from app.models.flow import (
     Question,
     Receipt,
     Refused,
+    Trigger,
     TurnedAway,
     Unrecorded,
 )
 from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
-from app.services.decide import decide
-from app.services.ecloud.callback import parse_callback
+from app.services.decide import choice_of, decide, decide_file
+from app.services.ecloud.callback import is_offline_notice, parse_callback
 from app.services.errors import StoreUnavailable
+from app.services.forms import Forms
 from app.services.groups import Groups
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.recalls import Recalls
 from app.services.refusal_log import RefusalLog
 from app.services.room_news import RoomNewsBook
+from app.services.suggestions import Suggestions
 from app.utils.clock import Clock
 
 #: Seconds for everything, the arrival of the body included; the gateway gives up after 6.
 BUDGET = 4.0
+#: For a look at what the person who speaks was offered.
+LOOK_SECONDS = 0.5
 
 
 class Reception:
@@ -53,14 +61,20 @@ class Reception:
         contacts: Contacts,
         room_news: RoomNewsBook,
         recalls: Recalls,
+        notices: OfflineNotices,
+        suggestions: Suggestions,
+        forms: Forms,
         metrics: Metrics,
         clock: Clock,
+        keeps_files: bool = False,
         window: float = 0.0,
     ) -> None:
         """
         Args:
+            keeps_files: what somebody sends waits for that person's next question.
             window: seconds that a message's own time may be away from now; 0: any.
         """
+        self._keeps_files = keeps_files
         self._window = window
         self._inbox = inbox
         self._accounts = accounts
@@ -68,6 +82,9 @@ class Reception:
         self._contacts = contacts
         self._room_news = room_news
         self._recalls = recalls
+        self._notices = notices
+        self._suggestions = suggestions
+        self._forms = forms
         self._metrics = metrics
         self._clock = clock
         self.refusal_log = RefusalLog(clock)
@@ -84,12 +101,13 @@ class Reception:
         Raises:
             StoreUnavailable: nothing durable could take in time what has to be answered.
         """
+        ends_at = self._clock.monotonic() + seconds
         parsed = parse_callback(raw)
         if self._is_untimely(parsed):
             self._metrics.callbacks.labels(verdict="wrong_time").inc()
             return TurnedAway()
-        decision = self._decide(parsed)
-        receipt = await self._accept(decision, raw, seconds)
+        decision = await self._decide(parsed)
+        receipt = await self._accept(decision, raw, ends_at - self._clock.monotonic())
         if isinstance(decision, Ignored):
             self._take_news(decision)
         return receipt
@@ -104,20 +122,34 @@ class Reception:
     def _is_untimely(self, parsed: GroupMessage | Ignored) -> bool:
         """A question without a time counts as one of another time: whoever forges it leaves it out."""
         time = parsed.origin.timestamp
-        has_to_say = bool(time) or isinstance(parsed, GroupMessage)
+        has_to_say = bool(time) or isinstance(parsed, GroupMessage) or parsed.file is not None
         return 0 < self._window < abs(self._clock.time() - time) and has_to_say
 
-    def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
+    async def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
-        if not isinstance(parsed, GroupMessage):
-            return parsed
+        if is_offline_notice(parsed.origin):
+            self._pass_on(parsed.origin)
         origin = parsed.origin
+        own, now = self._accounts.own_ids, self._clock.time()
+        if not isinstance(parsed, GroupMessage):
+            if parsed.file is None or not self._keeps_files:
+                return parsed
+            rules = self._groups.settings(origin.bot_wc_id, origin.group_id).rules
+            return decide_file(parsed, rules, own_accounts=own, now=now)
         self._groups.note(origin.bot_wc_id, origin.group_id)
+        settings = self._groups.settings(origin.bot_wc_id, origin.group_id)
+        # Only a bare number may mean what was offered: nothing else waits for a look. Where every
+        # text is a question, a form needs none: the worker finds it.
+        is_wanted = settings.suggests or settings.rules.trigger is not Trigger.ALL
+        may_choose = is_wanted and choice_of(parsed, settings.rules) is not None
+        offered, is_awaited = await self._offered(origin) if may_choose else ((), False)
         return decide(
             parsed,
-            self._groups.settings(origin.bot_wc_id, origin.group_id).rules,
-            own_accounts=self._accounts.own_ids,
-            now=self._clock.time(),
+            settings.rules,
+            own_accounts=own,
+            now=now,
+            offered=offered,
+            is_awaited=is_awaited,
             offline=self._accounts.offline_ids,
         )
 
@@ -127,6 +159,32 @@ class Reception:
             self._recalls.note(ignored.origin, ignored.content)
         elif isinstance(ignored.content, RoomNews):
             self._room_news.note(ignored.origin, ignored.content)
+
+    def _pass_on(self, origin: Origin) -> None:
+        """A notice about a login that is over says nothing of the account."""
+        login = self._accounts.login(origin.bot_wc_id)
+        if login is not None and origin.w_id in ("", login.w_id):
+            self._notices.give(origin.bot_wc_id)
+
+    async def _offered(self, origin: Origin) -> tuple[tuple[str, ...], bool]:
+        """
+        What the person may choose from, and whether a form waits for him; nothing where that cannot
+        be told in time.
+        """
+        looking = asyncio.create_task(self._look(origin))
+        # Not awaited any longer: a driver that waits for a dead server cannot be interrupted.
+        done, _ = await asyncio.wait({looking}, timeout=LOOK_SECONDS)
+        if not done:
+            looking.cancel()
+        try:
+            return looking.result() if done else ((), False)
+        except StoreUnavailable as error:
+            logger.warning("suggestions.unknown", error=error)
+            return (), False
+
+    async def _look(self, origin: Origin) -> tuple[tuple[str, ...], bool]:
+        is_awaited = await self._forms.pends(origin)
+        return (() if is_awaited else await self._suggestions.in_force(origin)), is_awaited
 
     async def _accept(self, decision: Decision, raw: bytes, seconds: float) -> Receipt | Unrecorded:
         try:
@@ -164,4 +222,4 @@ def verdict_of(decision: Decision, receipt: Receipt) -> str:
         return receipt.reason
     if isinstance(receipt, Left):
         return IgnoreReason.OTHER_ACCOUNT
-    return decision.reason if isinstance(decision, Ignored) else "accepted"
+    return "accepted" if isinstance(decision, Question) else decision.reason

@@ -13,8 +13,9 @@ from math import inf
 
 from loguru import logger
 
-from app.models.flow import Answer, Asking, Turn, Usage, WcId
+from app.models.flow import Answer, AnswerFile, Asking, Turn, Usage, WcId
 from app.services.dify.client import DifyClient
+from app.services.dify.files import in_order
 from app.services.dify.wire import StoredMessage, StoredRun
 from app.services.errors import (
     DifyAbsent,
@@ -56,6 +57,8 @@ class Found:
 
     text: str = field(repr=False)
     usage: Usage = field(default_factory=Usage)
+    files: tuple[AnswerFile, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +99,9 @@ def judge(message: StoredMessage | None, run: StoredRun | None, *, patience: flo
         return Nothing(reason="unknown_message")
     if message.status == "error" or (run is not None and run.status == "failed"):
         return Nothing(reason="failed")
-    found = Found(text=message.answer, usage=Usage() if run is None else run.usage)
+    files = message.files if run is None else (*message.files, *run.files)
+    usage = Usage() if run is None else run.usage
+    found = Found(text=message.answer, usage=usage, files=files, sources=message.sources)
     if run is not None and run.status == "stopped":
         return found if _is_moderated(message, run) else Nothing(reason="stopped")
     is_paused = message.status == "paused" or (run is not None and run.status == "paused")
@@ -115,7 +120,7 @@ def judge_run(run: StoredRun | None, *, patience: float) -> Sight:
     if run is None:
         return Nothing(reason="unknown_run")
     if run.status in _DONE:
-        return Found(text=run.answer, usage=run.usage)
+        return Found(text=run.answer, usage=run.usage, files=run.files)
     if run.status != "running":
         return Nothing(reason=run.status)
     return Pending(patience=inf if run.goes_on_alone else patience)
@@ -130,7 +135,8 @@ def _pending(run: StoredRun | None, patience: float) -> Pending:
     if run is None:
         return Pending(patience=patience)
     if run.status in _DONE:
-        return Pending(patience=SAVING_PATIENCE, instead=Found(text=run.answer, usage=run.usage))
+        instead = Found(text=run.answer, usage=run.usage, files=run.files)
+        return Pending(patience=SAVING_PATIENCE, instead=instead)
     return Pending(patience=inf if run.goes_on_alone else patience)
 
 
@@ -257,9 +263,11 @@ def _ended(sight: Sight, seconds: float) -> Found | Nothing | None:
 def _answer(asking: Asking, found: Found) -> Answer:
     return Answer(
         text=found.text,
+        files=in_order(found.files),
         conversation_id=asking.conversation_id,
         dify_message_id=asking.dify_message_id,
         task_id=asking.task_id,
         workflow_run_id=asking.workflow_run_id,
         usage=found.usage,
+        sources=found.sources,
     )

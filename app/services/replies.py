@@ -5,18 +5,21 @@ Dify is asked, the answer is cut into segments, and the outbox takes them. What 
 raised in the words of ``errors.py``; the worker decides what becomes of it.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from loguru import logger
 
-from app.models.flow import Asking, MessageId, Turn
+from app.models.flow import Answer, Asking, MessageId, PendingForm, Turn
+from app.services.citations import with_footer
 from app.services.dify.client import DifyClient
+from app.services.dify.gate import Gate, Slot
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import Gate
 from app.services.dify.moderation import Moderation
-from app.services.dify.wire import ChatRequest
+from app.services.dify.wire import ChatFile, ChatRequest, TextDelta
+from app.services.enclosing import Enclosing
 from app.services.errors import (
     DifyConversationGone,
     DifyConversationSpoilt,
@@ -29,14 +32,18 @@ from app.services.errors import (
     code_of,
     loggable,
 )
+from app.services.form_choice import Choice, choice_of_form
+from app.services.media import note_links
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
 from app.services.recap import Recap
 from app.services.rescue import Rescue
+from app.services.resuming import FORM_GONE, Gone, Resuming
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.services.streamed_reply import StreamedReply
+from app.services.suggesting import Suggesting
 from app.services.wording import Wording
 from app.utils.budget import Budget
 from app.utils.clock import Clock
@@ -52,8 +59,17 @@ class _Try:
     budget: Budget = field(default_factory=Budget)
     #: The question whose end is not heard yet: this try's own, or a former one's.
     asking: Asking | None = None
+    #: Its place at Dify, once it has one.
+    slot: Slot | None = None
     #: Dify is away; what it has is fetched by a next try.
     is_left_open: bool = False
+    #: What the group reads in front of the answer.
+    preface: str = ""
+
+    def hear_first(self, seconds: float) -> None:
+        """Dify's first byte came after so long; of a blocking call the answer is all that comes."""
+        if self.slot is not None:
+            self.slot.hear(seconds)
 
     def unheard(self, error: Exception) -> Asking | None:
         """What Dify may have an answer to in spite of *error*; None: it said no, or was not asked."""
@@ -87,12 +103,15 @@ class Replies:
         stages: Stages,
         rescue: Rescue,
         recap: Recap,
+        enclosing: Enclosing,
         metrics: Metrics,
         clock: Clock,
         streaming: bool,
         inputs: InputTemplates,
         wording: Wording,
         segmenter: Segmenter,
+        suggesting: Suggesting,
+        resuming: Resuming,
         budget: float,
     ) -> None:
         self._dify = dify
@@ -102,12 +121,15 @@ class Replies:
         self._stages = stages
         self._rescue = rescue
         self._recap = recap
+        self._enclosing = enclosing
         self._metrics = metrics
         self._clock = clock
         self._streaming = streaming
         self._inputs = inputs
         self._wording = wording
         self._segmenter = segmenter
+        self._suggesting = suggesting
+        self._resuming = resuming
         #: Seconds of one try, counted from when Dify is free for it.
         self._budget = budget
         self._tries: dict[MessageId, _Try] = {}
@@ -144,11 +166,15 @@ class Replies:
 
     async def end(self) -> None:
         """No more turns come; wait for what is on its way."""
-        await self._rescue.end()
+        await asyncio.gather(self._rescue.end(), self._suggesting.end())
 
     async def _answer(self, one: _Try) -> None:
         turn = one.turn
-        if turn.unheard is not None:
+        if turn.form is not None and not turn.begun:
+            choice = choice_of_form(turn.form.form, turn.question)
+            if choice is not None and await self._is_resumed(one, turn.form, choice):
+                return
+        elif turn.unheard is not None:
             one.budget.begin(self._budget)
             if await self._is_fetched(one, turn.unheard):
                 return
@@ -158,7 +184,8 @@ class Replies:
             await self._close_short(one)
             return
         try:
-            async with self._gate.slot():
+            async with self._gate.slot() as slot:
+                one.slot = slot
                 one.budget.begin(self._budget)
                 await self._ask_with_healing(one)
         except (StaleFence, LeaseLost, StoreUnavailable):
@@ -170,6 +197,37 @@ class Replies:
             logger.warning("dify.unheard", error=code_of(error), planned=one.reply.planned)
             if not await self._is_fetched(one, unheard):
                 raise
+
+    async def _is_resumed(self, one: _Try, pending: PendingForm, choice: Choice) -> bool:
+        """Whether the reply went to the form that waited for it; else it is a question."""
+        async with self._gate.slot():
+            one.budget.begin(self._budget)
+            found = await self._resuming.resume(one.turn, pending, choice)
+            one.budget.end()
+        if isinstance(found, Gone):
+            logger.warning("form.expired", is_question=found.is_question)
+            if found.is_question:
+                one.preface = FORM_GONE
+                return False
+            found = Answer(text=FORM_GONE)
+        await self._plan(one, self._wording.of(found, is_plain=one.turn.is_plain))
+        return True
+
+    async def _plan(self, one: _Try, answer: Answer) -> None:
+        """Plan a whole answer."""
+        answer = with_footer(one.turn, answer)
+        if one.preface:
+            answer = answer.with_text(f"{one.preface}\n\n{answer.text}")
+        segments = self._segmenter.answer(one.turn, answer)
+        note_links(answer)
+        await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
+        self._note_answered(one, answer, len(segments))
+
+    def _note_answered(self, one: _Try, answer: Answer, segments: int) -> None:
+        logger.info("dify.answered", segments=segments)
+        if answer.is_cut_short:
+            logger.warning("reply.cut_short", planned=segments, error="workflow_stopped")
+        self._suggesting.begin(one.turn, answer)
 
     async def _is_fetched(self, one: _Try, asking: Asking) -> bool:
         """Whether the answer to *asking* could be had after all; then it is planned."""
@@ -208,22 +266,26 @@ class Replies:
 
     async def _ask_with_healing(self, one: _Try) -> None:
         conversation = one.turn.conversation_id
+        files = await self._enclosing.files(one.turn)
         try:
-            await self._ask(one, conversation, one.turn.question)
+            await self._ask(one, conversation, one.turn.question, files)
         except (DifyConversationGone, DifyConversationSpoilt) as error:
             if not conversation or one.reply.planned:
                 raise
             event = _LEFT[type(error)]
             logger.warning(event, conversation=conversation, error=loggable(error))
-            await self._ask(one, "", await self._recap.question(one.turn))
+            await self._ask(one, "", await self._recap.question(one.turn), files)
 
-    async def _ask(self, one: _Try, conversation_id: str, query: str) -> None:
+    async def _ask(
+        self, one: _Try, conversation_id: str, query: str, files: tuple[ChatFile, ...]
+    ) -> None:
         turn = one.turn
         request = ChatRequest(
             query=query,
             user=turn.user,
             conversation_id=conversation_id,
             inputs=self._fill_in(turn),
+            files=files,
         )
         one.reply = self._reply(turn)
         one.asking = Asking(conversation_id=conversation_id, asked_at=utc_now())
@@ -243,22 +305,25 @@ class Replies:
         with self._measured("blocking", one) as watch, watch.running():
             answer = await self._dify.chat(request, one.reply.hear)
         one.budget.end()
+        one.hear_first(watch.seconds)
         answer = self._wording.of(answer, is_plain=one.turn.is_plain)
         self._metrics.count_tokens(self._dify.name, answer.usage)
-        segments = self._segmenter.whole(one.turn, answer.text)
-        await plan_patiently(self._outbox, self._clock, one.turn, segments, answer)
-        logger.info("dify.answered", segments=len(segments))
+        await self._plan(one, answer)
 
     async def _stream(self, one: _Try, request: ChatRequest) -> None:
         async with self._moderation.learning(), AsyncExitStack() as stack:
             watch = stack.enter_context(self._measured("streaming", one))
             with watch.running():
                 events = await stack.enter_async_context(self._dify.stream_chat(request))
-            heard = one.budget.bounded(Timed(events, watch))
+            timed = Timed(events, watch, on_first=one.hear_first)
+            heard = one.budget.bounded(timed)
+            if one.preface:
+                await one.reply.take(TextDelta(text=f"{one.preface}\n\n"))
             await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))
         one.budget.end()
         self._metrics.count_tokens(self._dify.name, one.reply.usage)
-        logger.info("dify.answered", segments=await one.reply.finish())
+        segments = await one.reply.finish()
+        self._note_answered(one, one.reply.answer, segments)
 
     def _reply(self, turn: Turn) -> StreamedReply:
         return StreamedReply(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.models.flow import Segment, Turn
+from app.models.flow import Answer, Segment, Turn
+from app.services.media import file_segments
 from app.services.segments import (
     JOIN_SECONDS,
     SegmentStream,
@@ -22,11 +23,16 @@ class Segmenter:
     join_seconds: float = JOIN_SECONDS
 
     def whole(self, turn: Turn, text: str) -> list[Segment]:
-        """A whole answer as segments."""
+        """A whole text as segments."""
         pieces = split_answer(
             text, limit=self.max_length, reserve=mention_reserve(turn.mention_name)
         )
         return self.number(turn, pieces, start=turn.next_seq, mentions=True)
+
+    def answer(self, turn: Turn, answer: Answer) -> list[Segment]:
+        """A whole answer as segments: its text, and behind it its files."""
+        words = self.whole(turn, answer.text)
+        return [*words, *file_segments(answer, start=turn.next_seq + len(words))]
 
     def stream(self, turn: Turn, *, mentions: bool, is_mid_line: bool = False) -> SegmentStream:
         """For an answer that is being written; the mention needs room only in the very first piece."""

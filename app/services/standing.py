@@ -7,6 +7,9 @@ from enum import Enum, auto
 from app.models.account import DOWN_STATES, AccountState
 from app.models.flow import WcId
 
+WENT_OFFLINE = "account.offline"
+CAME_ONLINE = "account.online"
+
 
 class Sign(Enum):
     """What tells of an account's standing."""
@@ -66,6 +69,27 @@ def _state_after(known: AccountState, sign: Sign) -> AccountState:
             return AccountState.UNKNOWN
         case _:
             return known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountEvent:
+    """An account went offline or came back: what an operator is told of, once for all processes."""
+
+    #: ``account.offline`` or ``account.online``.
+    name: str
+    wc_id: WcId
+    #: When it stopped being able to send.
+    since: datetime
+
+
+def event_between(before: Standing, after: Standing) -> AccountEvent | None:
+    """What there is to tell of a change that was written down."""
+    was, is_now = before.state is AccountState.OFFLINE, after.state is AccountState.OFFLINE
+    if is_now and not was:
+        return AccountEvent(name=WENT_OFFLINE, wc_id=after.wc_id, since=after.since)
+    if was and after.state is AccountState.ONLINE:
+        return AccountEvent(name=CAME_ONLINE, wc_id=after.wc_id, since=before.since)
+    return None
 
 
 def later_standing(saved: Standing, learnt: Standing | None) -> Standing:

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 from loguru import logger
 
 from app.models.flow import Answer, Asking, Segment, Turn, Usage
+from app.services.citations import footer_of, with_footer
 from app.services.dify.assembly import Assembly
 from app.services.dify.wire import ChatEvent, Frame, Started, TextDelta, TextReplaced
 from app.services.errors import StoreUnavailable
+from app.services.media import file_segments, note_links
 from app.services.outbox import Outbox
 from app.services.planning import PLAN_PAUSE_SECONDS, patiently, plan_patiently
 from app.services.replacing import continuation, piece_of, text_of
@@ -67,9 +70,14 @@ class StreamedReply:
         return len(self._former) + len(self._current)
 
     @property
+    def answer(self) -> Answer:
+        """What Dify has said so far."""
+        return self._assembly.answer()
+
+    @property
     def usage(self) -> Usage:
         """What it cost, as far as Dify has said."""
-        return self._assembly.answer().usage
+        return self.answer.usage
 
     @property
     def asking(self) -> Asking:
@@ -153,8 +161,11 @@ class StreamedReply:
 
     async def finish(self) -> int:
         """Plan the rest: the answer is whole. Returns how many segments it has."""
-        self._number(self._stream.finish("".join(self._held)))
-        await self._close(self._assembly.answer())
+        answer = self._assembly.answer()
+        footer = footer_of(self._turn, answer)
+        self._number(self._stream.finish("".join(self._held) + footer))
+        self._add_files(answer)
+        await self._close(answer.with_text(answer.text + footer))
         return self.planned
 
     async def complete(self, answer: Answer) -> bool:
@@ -167,6 +178,7 @@ class StreamedReply:
         if self._void is not None:
             await self._make_void(self._void)
         pieces = [piece_of(one) for one in self._current]
+        answer = with_footer(self._turn, answer)
         kept, rest, is_mid_line = continuation(answer.text, pieces)
         if kept < len(pieces):
             return False
@@ -174,6 +186,7 @@ class StreamedReply:
             self._turn, mentions=not self.planned, is_mid_line=is_mid_line
         )
         self._number(self._stream.finish(rest))
+        self._add_files(answer)
         await self._close(answer)
         return True
 
@@ -191,7 +204,8 @@ class StreamedReply:
         """The stream broke off behind planned parts: the answer is these and what else is finished."""
         await self._break_off()
         answer = self._assembly.answer(is_cut_short=True)
-        await self._close(answer.with_text(text_of([*self._former, *self._current])))
+        said = text_of([*self._former, *self._current])
+        await self._close(replace(answer, text=said, files=()))
 
     async def _break_off(self) -> None:
         if self._void is not None:
@@ -214,6 +228,14 @@ class StreamedReply:
         segments = self._segmenter.number(
             self._turn, pieces, start=self._next_seq, mentions=not self.planned
         )
+        self._append(segments)
+
+    def _add_files(self, answer: Answer) -> None:
+        """What follows the text, once it is known that nothing is taken back."""
+        note_links(answer)
+        self._append(file_segments(answer, start=self._next_seq))
+
+    def _append(self, segments: list[Segment]) -> None:
         self._waiting += segments
         self._current += segments
         self._next_seq += len(segments)

@@ -1,10 +1,14 @@
 """Small pure helpers about text: what is blank, what is one character to a reader, what is a name."""
 
 import hashlib
+import re
 import unicodedata
 
 #: Longest nickname behind an ``@``, in characters; WeChat's own bound lies below it.
 MAX_NICKNAME = 64
+
+_LONGEST_NUMBER = 40
+_NUMBER = re.compile(r"[「『【(\[]?\s*([1-9])\s*[」』】)\]]?\s*[.。、,]?")
 
 ZERO_WIDTH_JOINER = "\u200d"
 
@@ -45,6 +49,15 @@ def clip(text: str, limit: int) -> str:
     while end > 0 and is_inside_cluster(text, end):
         end -= 1
     return text[: end or limit].rstrip()
+
+
+def number_of(text: str) -> int | None:
+    """The digit from 1 to 9, if the text is nothing else; None: it is something else."""
+    if len(text) > _LONGEST_NUMBER:
+        return None
+    # Circled and full-width digits, dots and brackets become the plain ones.
+    found = _NUMBER.fullmatch(unicodedata.normalize("NFKC", text).strip())
+    return int(found[1]) if found else None
 
 
 def join_line_ends(text: str) -> str:

@@ -17,7 +17,9 @@ from app.models.contact import CONTACTS, GROUP_MEMBERS
 from app.models.conversation import SESSIONS
 from app.models.flow import DEFAULT_APP, Asking, Claim, MessageId, Turn, WcId
 from app.models.message import MESSAGES, UNFINISHED
+from app.models.pending_form import PENDING_FORMS
 from app.models.segment import SEGMENTS
+from app.services.forms import load_form
 from app.services.groups import Groups
 from app.services.owed_segments import live_segments
 from app.services.store import Store
@@ -112,6 +114,14 @@ def _look(wanted: Any) -> Any:
         )
         return select(column).where(is_session).correlate(MESSAGES).scalar_subquery()
 
+    is_of_person = (
+        (PENDING_FORMS.c.app == app)
+        & (PENDING_FORMS.c.bot_wc_id == _M.bot_wc_id)
+        & (PENDING_FORMS.c.group_id == _M.group_id)
+        & (PENDING_FORMS.c.from_user == _M.from_user)
+    )
+    form_id = select(PENDING_FORMS.c.id).where(is_of_person).correlate(MESSAGES).scalar_subquery()
+
     def member(column: Any) -> Any:
         is_member = (GROUP_MEMBERS.c.group_id == _M.group_id) & (
             GROUP_MEMBERS.c.wc_id == _M.from_user
@@ -152,6 +162,7 @@ def _look(wanted: Any) -> Any:
         member(GROUP_MEMBERS.c.nick_name).label("name_2"),
         nick_name(_M.from_user).label("name_3"),
         nick_name(_M.group_id).label("group_name"),
+        form_id.label("form_id"),
     ).select_from(wanted.join(MESSAGES, _M.id == wanted.c.id))
 
 
@@ -226,9 +237,10 @@ class Turns:
         settings = self._groups.settings(bot, group)
         # The name in the group, the nickname, what the notification said; else nobody is mentioned.
         known = (row.name_1, row.name_2, row.name_3, row.sender_name)
+        has_form = row.form_id is not None and app == row.app
         name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
         is_session = app == row.app and self._is_ours(app, row.key_digest)
-        return Turn(
+        turn = Turn(
             message_id=MessageId(row.id),
             fence=claim.fence,
             bot_wc_id=bot,
@@ -243,6 +255,8 @@ class Turns:
             group_name=clean_nickname(row.group_name or ""),
             received_at=row.received_at,
             is_plain=settings.is_plain,
+            cites=settings.cites,
+            suggests=settings.suggests,
             # The queue counts per user: it forgets when an older message comes in front for a while.
             attempts=max(claim.attempts, row.attempts),
             sole_crashes=max(claim.sole_crashes, row.sole_crashes),
@@ -251,6 +265,7 @@ class Turns:
             next_seq=row.last_seq + 1 if has_segments else 0,
             replayed_at=row.replayed_at,
         )
+        return replace(turn, form=await load_form(connection, turn)) if has_form else turn
 
     def _is_ours(self, app: str, key_digest: str | None) -> bool:
         """Whether a conversation is known under the app's key of today."""
@@ -275,6 +290,7 @@ class Turns:
             conversation_id=row.conversation_id if row is not None and is_known else "",
             key_digest=self._key_digests.get(app, ""),
             asking=None,
+            form=None,
         )
 
     async def taken(self, user: WcId, dify_ids: Sequence[str]) -> set[str]:

@@ -1,4 +1,8 @@
-"""What a group reads of Dify's words: without what a model thought on the way, and without marks."""
+"""
+What a group reads of Dify's words: without what a model thought on the way, and without marks.
+
+Pictures and files are taken out of the words; they follow by themselves.
+"""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -8,6 +12,7 @@ from typing import Protocol
 from typing_extensions import override
 
 from app.models.flow import Answer
+from app.services.dify.files import in_order
 from app.services.dify.thinking import ThinkFilter, without_thinking
 from app.services.dify.wire import (
     ChatEvent,
@@ -19,6 +24,8 @@ from app.services.dify.wire import (
     WorkflowFinished,
 )
 from app.services.errors import DifyError
+from app.services.media import MediaRules
+from app.services.pictures import MediaFilter, without_media
 from app.services.plain_stream import PlainStream
 from app.services.plain_text import PlainText
 
@@ -45,12 +52,15 @@ class Wording:
 
     strips_thinking: bool = True
     plain: PlainText = field(default_factory=PlainText)
+    media: MediaRules = field(default_factory=MediaRules)
 
     def of(self, answer: Answer, *, is_plain: bool) -> Answer:
         """A whole answer as it is read."""
         text = without_thinking(answer.text) if self.strips_thinking else answer.text
+        text, found = without_media(text, self.media)
+        files = in_order([*found, *self.media.settle_all(answer.files)])
         is_turned = is_plain and len(text) <= MAX_PLAIN
-        return answer.with_text(self.plain.of(text) if is_turned else text)
+        return replace(answer, text=self.plain.of(text) if is_turned else text, files=files)
 
     def events(
         self, events: AsyncIterator[ChatEvent], *, is_plain: bool
@@ -58,6 +68,7 @@ class Wording:
         """The events of an answer as they are read; folded they are the same as the whole one."""
         if self.strips_thinking:
             events = _Filtered(events, ThinkFilter())
+        events = _Filtered(events, MediaFilter(self.media))
         return _Filtered(events, PlainFilter(self.plain)) if is_plain else events
 
 

@@ -24,6 +24,12 @@ def make_table(name: str, *parts: SchemaItem, **options: Any) -> None:
         raise ForeignTable(name)
 
 
+def drop_table(name: str) -> None:
+    """Drop a table, unless it is gone already."""
+    if sa.inspect(op.get_bind()).has_table(name):
+        op.drop_table(name)
+
+
 def make_index(name: str, table: str, columns: list[str], *, unique: bool = False) -> None:
     """Make an index, unless it is there already."""
     if name not in _indexes_of(table):

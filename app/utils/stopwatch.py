@@ -1,6 +1,6 @@
 """How long somebody else took: only the time in which we waited for them counts."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -29,13 +29,29 @@ class Stopwatch:
 
 
 class Timed(AsyncIterator[T], Generic[T]):
-    """The same items; the watch runs while one is waited for."""
+    """
+    The same items; the watch runs while one is waited for.
 
-    def __init__(self, items: AsyncIterator[T], watch: Stopwatch) -> None:
+    Args:
+        on_first: is told the watch's seconds when the first item has come.
+    """
+
+    def __init__(
+        self,
+        items: AsyncIterator[T],
+        watch: Stopwatch,
+        *,
+        on_first: Callable[[float], None] | None = None,
+    ) -> None:
         self._items = items
         self._watch = watch
+        self._on_first = on_first
 
     @override
     async def __anext__(self) -> T:
         with self._watch.running():
-            return await anext(self._items)
+            item = await anext(self._items)
+        if self._on_first is not None:
+            self._on_first(self._watch.seconds)
+            self._on_first = None
+        return item

@@ -5,7 +5,7 @@ from loguru import logger
 from app.models.account import AccountState
 from app.models.flow import WcId
 from app.services.accounts import Accounts
-from app.services.errors import EcloudError, EcloudThrottled
+from app.services.errors import EcloudError, EcloudRefused, EcloudThrottled
 from app.services.outbox_table import Planned
 from app.services.stages import utc_now
 from app.services.standing import Sign
@@ -14,22 +14,30 @@ from app.workers.account_breaker import Rest
 from app.workers.lanes import Lanes
 from app.workers.outages import Outages
 from app.workers.own_login import OwnLogin
+from app.workers.own_pace import OwnPace
+from app.workers.schedule import OFFLINE
 from app.workers.send_policy import PauseAccount, decide_offline, decide_pause
 from app.workers.throttles import Throttles
-
-OFFLINE = "account_offline"
 
 
 class Availability:
     """Of one account, as its sender learns it call by call; the account's standing follows."""
 
     def __init__(
-        self, bot: WcId, *, lanes: Lanes, login: OwnLogin, accounts: Accounts, clock: Clock
+        self,
+        bot: WcId,
+        *,
+        lanes: Lanes,
+        login: OwnLogin,
+        accounts: Accounts,
+        pace: OwnPace,
+        clock: Clock,
     ) -> None:
         self._bot = bot
         self._lanes = lanes
         self._login = login
         self._accounts = accounts
+        self._pace = pace
         self._clock = clock
         standing = accounts.standing_of(bot)
         down_since = standing.since if standing.is_down else None
@@ -40,8 +48,10 @@ class Availability:
         self.throttles = Throttles()
         #: The account cannot send, whatever is asked of it; None: it can, or is only too fast.
         self.rest: Rest | None = None
-        #: The account rests because it was not online under this wId; None: for another reason.
+        #: The account was not online under this wId, and nothing goes out before the gateway lists it
+        #: or another login is known; None: as far as is known it is online.
         self._offline_under: str | None = None
+        self._state = AccountState.UNKNOWN
 
     def waited(self, segment: Planned) -> float:
         """Seconds that a segment waited for its account to come back."""
@@ -55,6 +65,7 @@ class Availability:
 
     def works(self) -> None:
         """Nothing is wrong with the account, whatever is with one group."""
+        self._is_back()
         self.rest = None
         self._outages.up(utc_now())
         self._accounts.notice(self._bot, Sign.WORKS)
@@ -66,6 +77,9 @@ class Availability:
     async def w_id(self) -> str:
         """The login instance in force; empty: it cannot be learnt, and the account rests."""
         try:
+            if self._offline_under is not None and not await self._is_listed():
+                self.pause_offline()
+                return ""
             w_id = await self._login.w_id()
         except EcloudError as error:
             self.pause(decide_pause(error, failures=self.failures + 1), code=error.code)
@@ -78,11 +92,10 @@ class Availability:
         """Nothing of the account goes out for a while."""
         logger.warning("account.paused", bot=self._bot, seconds=pause.seconds, code=code)
         self.failures += 1
-        self._offline_under = None
         self._outages.down(utc_now(), seconds=pause.seconds)
         self._accounts.notice(self._bot, Sign.FAILS)
         until = self._clock.monotonic() + pause.seconds
-        self._lanes.hold(until=until)
+        self._lanes.hold(until=until, code=code)
         if code != EcloudThrottled.code:
             self.rest = Rest(until, code)
 
@@ -97,14 +110,35 @@ class Availability:
     def pause_offline(self) -> None:
         """The gateway does not list the account: it rests for a while, or until it is back."""
         self.pause(decide_offline(self.failures + 1), code=OFFLINE)
+        self._accounts.notice(self._bot, Sign.NOT_LISTED)
         self._offline_under = self._login.known_w_id
 
     def look(self) -> None:
-        """An account that logged in again need not rest any longer."""
+        """What others learnt: the account went offline, or it logged in again and need not rest."""
+        state = self._accounts.standing_of(self._bot).state
+        went, self._state = state is not self._state, state
         if self._offline_under is None:
+            if went and state is AccountState.OFFLINE:
+                self._offline_under = self._login.known_w_id
             return
         has_new_login = self._login.known_w_id not in ("", self._offline_under)
-        is_listed = self._accounts.standing_of(self._bot).state is AccountState.ONLINE
-        if has_new_login or is_listed:
-            self._offline_under = self.rest = None
+        if has_new_login or state is AccountState.ONLINE:
+            self._is_back()
+            self.rest = None
             self._lanes.release()
+
+    async def _is_listed(self) -> bool:
+        """Whether the gateway says that the account is online again: nothing is sent to find out."""
+        try:
+            is_listed = await self._login.ask()
+        except EcloudRefused:
+            # Some gateways have no such list.
+            is_listed = True
+        if is_listed:
+            self._is_back()
+        return is_listed
+
+    def _is_back(self) -> None:
+        if self._offline_under is not None:
+            self._offline_under = None
+            self._pace.careful()

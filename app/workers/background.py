@@ -4,40 +4,53 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from loguru import logger
 
-from app.models.flow import WcId
-from app.peers import own_callback_urls
+from app.models.flow import SegmentKind, WcId
+from app.peers import media_rules, own_callback_urls
 from app.runtime import Role, Runtime, has_embedded_queue
+from app.services.attachments import Attachments
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
+from app.services.ecloud.day_plan import DayPlan, QuietHours
+from app.services.ecloud.pacing import Limits
+from app.services.enclosing import Carrier, Enclosing
 from app.services.errors import ServiceError
+from app.services.feedback_table import FeedbackTable
 from app.services.handover import Handover
 from app.services.left_messages import LeftMessages
+from app.services.plain_text import PlainText
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
 from app.services.recovery import Recovery
 from app.services.replies import Replies
 from app.services.rescue import Rescue
+from app.services.resuming import Resuming
 from app.services.segmenter import Segmenter
+from app.services.stages import utc_now
 from app.services.stops import Stops
+from app.services.suggesting import Suggesting
 from app.services.turns import Turns
 from app.services.wording import Wording
-from app.utils.loops import cancelled, stopped_within
+from app.utils.loops import cancelled, first_of, stopped_within
+from app.workers.account_watch import AccountWatch
 from app.workers.callback_keeper import CallbackKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
+from app.workers.feedback_keeper import FeedbackKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
-from app.workers.login_keeper import LoginKeeper
+from app.workers.limit_keeper import LimitKeeper
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
 from app.workers.recall_watch import RecallWatch
 from app.workers.retention import Ages, Retention
 from app.workers.retry import RetryPolicy
+from app.workers.schedule import PaceSettings
 from app.workers.send_policy import SenderSettings
 from app.workers.sender import AccountSender
 from app.workers.sender_pool import SenderPool
@@ -45,13 +58,12 @@ from app.workers.spill_signal import show_spill
 from app.workers.takeover import Takeover
 from app.workers.twin_keeper import TwinKeeper
 from app.workers.worker import Worker, WorkerSettings
+from config import Settings
 
 CONTACTS_SECONDS = 1.0
 #: Lease of the one that keeps the callback's address, in seconds.
 CALLBACK_LEASE = 60.0
 RECALLS_SECONDS = 0.1
-#: Lease of the one that asks the gateway who is online; longer than between two looks.
-LOGINS_LEASE = 90.0
 #: Lease of the one that looks after copies of messages, in seconds.
 TWINS_LEASE = 10.0
 #: Callbacks are let in at the latest so long after the index began to be rebuilt.
@@ -97,6 +109,7 @@ class Background:
             return
         self._run(self._writing, "stages", runtime.stages.run(stop))
         self._run(self._writing, "accounts", runtime.accounts.run(stop))
+        self._run(self._writing, "offline-notices", runtime.notices.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "recalls", self._flush_recalls(stop))
@@ -159,7 +172,19 @@ class Background:
                 missing="、".join(runtime.settings.dify.missing),
             )
             return
-        watch = PeerWatch(queue=runtime.queue, breakers=runtime.breakers)
+        feedback = FeedbackKeeper(
+            table=FeedbackTable(runtime.store),
+            apps=runtime.apps,
+            leases=runtime.leases,
+            clock=runtime.clock,
+        )
+        self._run(self._work, "feedback", feedback.run(self._stop_work))
+        plan = make_pace(runtime.settings).plan
+        watch = PeerWatch(
+            queue=runtime.queue,
+            breakers=runtime.breakers,
+            quiet_left=lambda: plan.quiet_left(utc_now()),
+        )
         turns = Turns(
             store=runtime.store,
             groups=runtime.groups,
@@ -167,7 +192,10 @@ class Background:
         )
         desks = make_desks(runtime, turns)
         worker = make_worker(runtime, turns, desks, watch)
-        self._run(self._work, "worker", worker.run(self._stop_work, self._hurry))
+        limits = LimitKeeper(desks=desks, limits=runtime.limits, metrics=runtime.metrics)
+        ended = asyncio.Event()
+        self._run(self._work, "limits", limits.run(self._stop_work, ended))
+        self._run(self._work, "worker", self._claim_within(limits, worker, ended))
         recall_watch = RecallWatch(runtime.recalls, worker)
         self._run(self._work, "recall-watch", recall_watch.run(self._stop_work))
         parking = ParkingKeeper(
@@ -177,6 +205,16 @@ class Background:
             desks=desks,
         )
         self._run(self._work, "parking", parking.run(self._stop_work))
+
+    async def _claim_within(
+        self, limits: LimitKeeper, worker: Worker, ended: asyncio.Event
+    ) -> None:
+        """Claim nothing before it is known what the other processes leave to this one."""
+        try:
+            await first_of(limits.has_begun, self._stop_work, seconds=START_SECONDS)
+            await worker.run(self._stop_work, self._hurry)
+        finally:
+            ended.set()
 
     def _start_sending(self) -> None:
         runtime = self._runtime
@@ -197,10 +235,16 @@ class Background:
             rng=runtime.rng,
         )
         self._run(self._sending, "contacts", keeper.run(self._stop_sending))
-        logins = LoginKeeper(
-            runtime.gateways, lease=runtime.leases.task("logins", seconds=LOGINS_LEASE)
+        accounts = AccountWatch(
+            accounts=runtime.accounts,
+            gateways=runtime.gateways,
+            breakers=runtime.breakers,
+            notices=runtime.notices,
+            leases=runtime.leases,
+            clock=runtime.clock,
+            interval=runtime.settings.ecloud.poll_interval,
         )
-        self._run(self._sending, "logins", logins.run(self._stop_sending))
+        self._run(self._sending, "account-watch", accounts.run(self._stop_sending))
         twins = TwinKeeper(
             left=LeftMessages(runtime.store, runtime.inbox.shared_ids),
             handover=Handover(runtime.store),
@@ -282,18 +326,44 @@ async def _ended(tasks: list["asyncio.Task[None]"]) -> None:
 
 def make_desks(runtime: Runtime, turns: Turns) -> Desks:
     """The apps at work in this process."""
-    wording = Wording(strips_thinking=runtime.settings.reply.strip_thinking)
+    settings = runtime.settings
+    plain = PlainText()
+    carrier = _make_carrier(runtime)
+
+    def worded(name: str) -> Wording:
+        rules = media_rules(settings, name)
+        return Wording(settings.reply.strip_thinking, plain, media=rules)
+
     return Desks(
         (
-            Desk(name, gate=app.gate, replies=_make_replies(runtime, turns, app, wording))
+            Desk(
+                name,
+                gate=app.gate,
+                replies=_make_replies(runtime, turns, app, worded(name), carrier),
+            )
             for name, app in runtime.apps.items()
         ),
         queue=runtime.queue,
-        concurrency=runtime.settings.worker.concurrency,
+        concurrency=settings.worker.concurrency,
     )
 
 
-def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wording) -> Replies:
+def _make_carrier(runtime: Runtime) -> Carrier | None:
+    """What brings files of members to the apps; None: there is no gateway to fetch them from."""
+    if not runtime.gateways.clients:
+        return None
+    return Carrier.of(
+        runtime.gateways,
+        accounts=runtime.accounts,
+        downloader=runtime.downloader,
+        clock=runtime.clock,
+        rng=runtime.rng,
+    )
+
+
+def _make_replies(
+    runtime: Runtime, turns: Turns, app: AskedApp, wording: Wording, carrier: Carrier | None
+) -> Replies:
     rescue = Rescue(
         wording=wording,
         recovery=Recovery(
@@ -306,6 +376,7 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wordin
         stages=runtime.stages,
         metrics=runtime.metrics,
     )
+    max_length = runtime.settings.reply.max_length
     return Replies(
         dify=app.client,
         moderation=Moderation(app.client, runtime.clock, is_ignored=app.ignores_moderation),
@@ -314,12 +385,26 @@ def _make_replies(runtime: Runtime, turns: Turns, app: AskedApp, wording: Wordin
         stages=runtime.stages,
         rescue=rescue,
         recap=Recap(runtime.store, runtime.settings.dify.recap_turns),
+        enclosing=Enclosing(
+            Attachments(runtime.store, runtime.settings.message_processing.attachment_wait),
+            carrier,
+            app.client,
+        ),
         metrics=runtime.metrics,
         clock=runtime.clock,
         streaming=app.is_streamed,
         inputs=app.inputs,
         wording=wording,
-        segmenter=Segmenter(runtime.settings.reply.max_length),
+        segmenter=Segmenter(max_length),
+        resuming=Resuming(
+            dify=app.client, forms=runtime.forms, stages=runtime.stages, clock=runtime.clock
+        ),
+        suggesting=Suggesting(
+            dify=app.client,
+            suggestions=runtime.suggestions,
+            outbox=runtime.outbox,
+            max_length=max_length,
+        ),
         budget=runtime.settings.message_processing.queue_timeout,
     )
 
@@ -357,12 +442,32 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
     )
 
 
+def make_pace(settings: Settings) -> PaceSettings:
+    """How fast the accounts may speak."""
+    ecloud = settings.ecloud
+    limits = Limits(
+        per_minute=ecloud.sends_per_minute,
+        gap=ecloud.send_gap,
+        target_gap=ecloud.target_gap,
+        kinds={
+            SegmentKind.IMAGE: ecloud.images_per_minute,
+            SegmentKind.FILE: ecloud.files_per_minute,
+        },
+    )
+    plan = DayPlan(
+        zone=ZoneInfo(settings.conversations.timezone),
+        quiet=QuietHours.read(ecloud.quiet_hours),
+        per_day=ecloud.sends_per_day,
+        warm_up_days=ecloud.warm_up_days,
+    )
+    return PaceSettings(limits=limits, plan=plan)
+
+
 def make_sender_pool(runtime: Runtime) -> SenderPool:
     """The send loops of this process."""
     settings = runtime.settings
     figures = SenderSettings(
-        sends_per_minute=settings.ecloud.sends_per_minute,
-        send_gap=settings.ecloud.send_gap,
+        pace=make_pace(settings),
         timeout=settings.ecloud.timeout,
         on_unknown_send=settings.ecloud.on_unknown_send,
         max_age=settings.ecloud.offline_max_wait,
@@ -376,6 +481,7 @@ def make_sender_pool(runtime: Runtime) -> SenderPool:
             accounts=runtime.accounts,
             ecloud=runtime.gateways.of(bot),
             breakers=runtime.breakers,
+            paces=runtime.paces,
             metrics=runtime.metrics,
             clock=runtime.clock,
             rng=runtime.rng,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from loguru import logger
 
-from app.services.dify.limit import Gate
+from app.services.dify.gate import Gate
 from app.services.errors import QueueUnavailable
 from app.services.queue.breakers import limit_peer
 from app.services.queue.protocol import MessageQueue
@@ -46,6 +46,8 @@ class Desks:
         self._desks: Mapping[str, Desk] = {desk.app: desk for desk in desks}
         self._queue = queue
         self._concurrency = concurrency
+        #: Set when a place may have become free, or a limit higher.
+        self.has_room = asyncio.Event()
         #: So many places nobody else may take from an app that uses fewer.
         self._reserve = max(1, concurrency // (2 * max(1, len(self._desks))))
 

@@ -8,6 +8,7 @@ from app.workers.availability import Availability
 from app.workers.debts import Debts
 from app.workers.lanes import Lane
 from app.workers.own_login import OwnLogin
+from app.workers.own_pace import OwnPace
 from app.workers.send_policy import (
     THROTTLED_LANE,
     GiveUp,
@@ -32,12 +33,14 @@ class FailedCalls:
         debts: Debts,
         availability: Availability,
         login: OwnLogin,
+        pace: OwnPace,
         clock: Clock,
         settings: SenderSettings,
     ) -> None:
         self._debts = debts
         self._availability = availability
         self._login = login
+        self._pace = pace
         self._clock = clock
         self._settings = settings
 
@@ -63,6 +66,7 @@ class FailedCalls:
             case PauseAccount(seconds) as pause:
                 self._availability.pause(pause, code=error.code)
                 if isinstance(error, EcloudThrottled):
+                    self._pace.throttled()
                     # It may be this group's fault: the next call is another's, if any is owed one.
                     self._debts.lanes.defer(lane, until=now + THROTTLED_LANE * seconds)
                 await self._debts.put_back(lane, error)

@@ -2,14 +2,14 @@
 The order of sending for one account (pure): in order per group, in turn between groups.
 
 Segments of one answer that are planned stay together; a group whose segment must wait does not
-hold up the others.
+hold up the others. What is urgent has a lane of its own in each group and goes before what is not.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from app.models.flow import MessageId, WcId
+from app.models.flow import MessageId, SegmentKind, WcId
 from app.services.outbox_table import Planned
 
 
@@ -18,6 +18,7 @@ class Lane:
     """What one group is owed, oldest first."""
 
     group: WcId
+    is_urgent: bool = False
     segments: deque[Planned] = field(default_factory=deque)
     #: Monotonic seconds before which nothing goes to this group.
     not_before: float = 0.0
@@ -33,6 +34,8 @@ class Lanes:
         self._known: set[int] = set()
         self._last: MessageId | None = None
         self._not_before = 0.0
+        #: The code of why nothing of the account goes out; empty: it may.
+        self.held_for = ""
 
     def __len__(self) -> int:
         """Segments in all lanes."""
@@ -44,24 +47,30 @@ class Lanes:
 
     def add(self, segments: Iterable[Planned]) -> None:
         """Take segments in, in the order of planning; known ones are passed over."""
-        lanes = {lane.group: lane for lane in self._lanes}
+        lanes = {(lane.group, lane.is_urgent): lane for lane in self._lanes}
         for segment in segments:
             if segment.id in self._known:
                 continue
             self._known.add(segment.id)
-            lane = lanes.get(segment.group_id)
+            key = (segment.group_id, segment.kind is SegmentKind.COMMAND)
+            lane = lanes.get(key)
             if lane is None:
-                lane = lanes[segment.group_id] = Lane(segment.group_id)
+                lane = lanes[key] = Lane(*key)
                 self._lanes.append(lane)
             lane.segments.append(segment)
 
-    def hold(self, *, until: float) -> None:
+    def hold(self, *, until: float, code: str = "") -> None:
         """Nothing of this account goes out before (monotonic seconds)."""
-        self._not_before = max(self._not_before, until)
+        if until >= self._not_before:
+            self._not_before, self.held_for = until, code
 
     def release(self) -> None:
         """This account need not be held any longer."""
-        self._not_before = 0.0
+        self._not_before, self.held_for = 0.0, ""
+
+    def held_for_seconds(self, now: float) -> float:
+        """How much longer nothing of the account goes out; 0: it may."""
+        return max(0.0, self._not_before - now)
 
     def defer(self, lane: Lane, *, until: float) -> None:
         """Others go first, as soon as any may; this lane not before *until* (monotonic seconds)."""
@@ -71,14 +80,25 @@ class Lanes:
         self._lanes.remove(lane)
         self._lanes.append(lane)
 
+    def candidates(self, now: float) -> Iterator[Lane]:
+        """
+        Lanes whose head may go out now, the one whose turn it is first.
+
+        An answer that is begun goes on; then what is urgent; then the groups take turns.
+        """
+        if now < self._not_before:
+            return
+        free = [lane for lane in self._lanes if lane.not_before <= now]
+        yield from sorted(free, key=self._rank)
+
     def next(self, now: float) -> Lane | None:
         """The lane whose head may go out now; None: none may."""
-        if now < self._not_before:
-            return None
-        for lane in self._lanes:
-            if lane.segments[0].message_id == self._last and lane.not_before <= now:
-                return lane
-        return next((lane for lane in self._lanes if lane.not_before <= now), None)
+        return next(self.candidates(now), None)
+
+    def _rank(self, lane: Lane) -> int:
+        if lane.segments[0].message_id == self._last:
+            return 0
+        return 1 if lane.is_urgent else 2
 
     def due_in(self, now: float) -> float | None:
         """Seconds until the first lane may go on; None: nothing is owed."""

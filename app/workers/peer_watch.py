@@ -1,10 +1,12 @@
 """Between the answer loop and the breakers: whether Dify may be asked, and what came of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from loguru import logger
 
 from app.models.flow import Turn, WcId
+from app.services.ecloud.pacing import Why
 from app.services.errors import (
     DifyAbsent,
     DifyConversationGone,
@@ -69,9 +71,16 @@ class PeerWatch:
     Redis away: as if all were closed; nothing can be claimed then anyway.
     """
 
-    def __init__(self, *, queue: MessageQueue, breakers: Breakers) -> None:
+    def __init__(
+        self, *, queue: MessageQueue, breakers: Breakers, quiet_left: Callable[[], float]
+    ) -> None:
+        """
+        Args:
+            quiet_left: seconds until the quiet hours end; 0: it is not quiet.
+        """
         self._queue = queue
         self._breakers = breakers
+        self._quiet_left = quiet_left
         #: Apps with failures of this process that no success has followed here.
         self._failed: set[str] = set()
         self._probes: set[tuple[str, WcId]] = set()
@@ -86,6 +95,10 @@ class PeerWatch:
             return Admission(user=turn.user, app=turn.app)
         account = [] if turn.begun else [account_peer(turn.bot_wc_id)]
         try:
+            if account and (seconds := self._quiet_left()):
+                # An answer that cannot be sent for hours would be hours old.
+                await self._breakers.open_for(account[0], seconds, Why.QUIET)
+                return Admission(user=turn.user, app=turn.app, held_by=account[0])
             looks = await self._breakers.look([*account, dify_peer(turn.app)], turn.user)
         except QueueUnavailable as error:
             logger.debug("breaker.unknown", error=error)

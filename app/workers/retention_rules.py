@@ -10,13 +10,17 @@ from sqlalchemy import (
     Select,
     Update,
     delete,
+    false,
     func,
     select,
+    true,
     update,
 )
 
 from app.models.message import MESSAGES, MessageState
+from app.models.pending_form import PENDING_FORMS
 from app.models.segment import OPEN_STATES, SEGMENTS
+from app.models.suggestion import SUGGESTIONS
 
 CLOSED = (
     MessageState.DONE,
@@ -27,6 +31,10 @@ CLOSED = (
 _OPEN = tuple(state for state in MessageState if state not in CLOSED)
 _M = MESSAGES.c
 _S = SEGMENTS.c
+
+
+#: What was offered is over long before.
+OFFERS = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,5 +108,7 @@ def make_rules(ages: Ages) -> tuple[Rule, ...]:
         Rule("text", ages.text, _M.id, has_text, no_text, is_open),
         Rule("ignored", ages.dedupe, _M.id, is_ignored, None, is_open),
         Rule("segments", ages.text, _S.message_id, ~is_owed, None, is_owed),
+        Rule("suggestions", OFFERS, SUGGESTIONS.c.message_id, true(), None, false()),
+        Rule("forms", ages.text, PENDING_FORMS.c.message_id, true(), None, false()),
         Rule("messages", oldest, _M.id, closed, None, is_open),
     )

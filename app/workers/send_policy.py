@@ -9,6 +9,7 @@ from app.services.errors import (
     EcloudUnauthorized,
     EcloudUndecided,
 )
+from app.workers.schedule import PaceSettings
 
 #: How long a group's segment that the gateway refuses is tried again.
 REFUSED_SECONDS = 60.0
@@ -36,8 +37,7 @@ RESEND_WITHIN = 3600.0
 class SenderSettings:
     """Figures of one sender."""
 
-    sends_per_minute: int
-    send_gap: float
+    pace: PaceSettings
     #: Seconds of one call to the gateway.
     timeout: float
     #: ``resend`` or ``skip``.

@@ -7,21 +7,21 @@ segment is known. The receipt of one call is committed together with the mark of
 
 import asyncio
 import random
-from datetime import timedelta
 
 from loguru import logger
 
-from app.models.flow import WcId
+from app.models.flow import SegmentKind, SentMessage, WcId
 from app.services.accounts import Accounts
-from app.services.ecloud.pacing import WINDOW, Pacer
+from app.services.ecloud.pacing import Hold, Pacer, Why
 from app.services.errors import EcloudError, QueueUnavailable, StoreUnavailable
 from app.services.gateways import AccountGateway
+from app.services.media import read_file_content
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.outbox_table import Planned
+from app.services.paces import Paces
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Lease
-from app.services.stages import utc_now
 from app.utils.clock import Clock
 from app.utils.log import message_context
 from app.utils.loops import first_of, stopped_within
@@ -32,6 +32,7 @@ from app.workers.ending import Ending
 from app.workers.failed_calls import FailedCalls
 from app.workers.lanes import Lane
 from app.workers.own_login import OwnLogin
+from app.workers.own_pace import OwnPace
 from app.workers.send_policy import SenderSettings
 from app.workers.settling import Settling
 
@@ -42,6 +43,8 @@ RELOAD_SECONDS = 0.1
 #: So long what Redis said of the lease is good for the next call. A segment that another sender
 #: marked meanwhile is not sent in any case: SQL decides that.
 CONFIRMED_SECONDS = 0.2
+#: What the pace alone holds back, for seconds; whatever is planned meanwhile waits, too.
+PACED = (Why.GAP, Why.MINUTE)
 #: A sender that owes nothing for so long gives its lease back.
 KEEP_SECONDS = 60.0
 
@@ -58,6 +61,7 @@ class AccountSender:
         accounts: Accounts,
         ecloud: AccountGateway,
         breakers: Breakers,
+        paces: Paces,
         metrics: Metrics,
         clock: Clock,
         rng: random.Random,
@@ -69,7 +73,7 @@ class AccountSender:
         self._ecloud = ecloud
         self._metrics = metrics
         self._clock = clock
-        self._rng = rng
+        self._accounts = accounts
         self._settings = settings
         self._bell = asyncio.Event()
         self._ending = Ending(bot, clock=clock, timeout=settings.timeout)
@@ -77,14 +81,30 @@ class AccountSender:
             bot, outbox=outbox, clock=clock, sender=lease.token[:64], timeout=settings.timeout
         )
         self._lanes = debts.lanes
+        self._pace = pace = OwnPace(
+            bot,
+            lanes=debts.lanes,
+            pacer=Pacer(settings.pace.limits, rng=rng),
+            settings=settings.pace,
+            paces=paces,
+            outbox=outbox,
+            metrics=metrics,
+            clock=clock,
+            holder=lease.holder,
+        )
         login = OwnLogin(bot, accounts=accounts, ecloud=ecloud)
         self._availability = available = Availability(
-            bot, lanes=debts.lanes, login=login, accounts=accounts, clock=clock
+            bot, lanes=debts.lanes, login=login, accounts=accounts, pace=pace, clock=clock
         )
         is_down = accounts.standing_of(bot).is_down
         self._breaker = AccountBreaker(bot, breakers=breakers, clock=clock, is_down=is_down)
         self._failed = FailedCalls(
-            debts=debts, availability=available, login=login, clock=clock, settings=settings
+            debts=debts,
+            availability=available,
+            login=login,
+            pace=pace,
+            clock=clock,
+            settings=settings,
         )
         self._settling = Settling(
             debts=debts, availability=available, outbox=outbox, clock=clock, settings=settings
@@ -103,14 +123,18 @@ class AccountSender:
             await self._debts.write_receipt_at_last(self._ending)
 
     async def _run(self, stop: asyncio.Event) -> None:
+        is_ready = False
         while not stop.is_set() and self._is_needed():
             try:
-                pacer = await self._remembering_pacer()
+                if not is_ready:
+                    await self._pace.remember(self._accounts.first_seen(self._bot))
+                    is_ready = True
                 await self._load()
-                await self._send_all(pacer, stop)
+                await self._send_all(stop)
             except StoreUnavailable as error:
                 logger.warning("sender.sql_away", bot=self._bot, error=error)
                 await self._clock.sleep(STORE_PAUSE_SECONDS)
+        await self._pace.leave()
         if self._debts.paid_for() >= KEEP_SECONDS:
             self._availability.rests()
 
@@ -118,73 +142,66 @@ class AccountSender:
         """Whether the account is ours and has owed something lately."""
         return self._lease.is_held and self._debts.paid_for() < KEEP_SECONDS
 
-    async def _remembering_pacer(self) -> Pacer:
-        """A pacer that knows what this account sent in the last minute, in whatever process."""
-        since = utc_now() - timedelta(seconds=WINDOW)
-        times = await self._outbox.recent_sends(self._bot, since=since)
-        offset = self._clock.monotonic() - self._clock.time()
-        return Pacer(
-            sends_per_minute=self._settings.sends_per_minute,
-            gap=self._settings.send_gap,
-            rng=self._rng,
-            history=[at.timestamp() + offset for at in times],
-        )
-
     async def _load(self) -> None:
         self._bell.clear()
         await self._debts.load()
 
-    async def _send_all(self, pacer: Pacer, stop: asyncio.Event) -> None:
+    async def _send_all(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and self._is_needed():
             self._availability.look()
-            now = self._clock.monotonic()
-            lane = self._lanes.next(now)
-            if lane is None:
-                await self._idle(stop)
-            elif (delay := pacer.delay(now)) > 0:
-                await self._debts.write_receipt()
-                await stopped_within(stop, delay)
-            elif lane.segments[0].id in self._debts.undecided:
-                # Not before a call could go out: until then its echo may come.
-                with message_context(lane.segments[0].message_id):
-                    await self._settling.settle(lane)
+            turn = self._pace.next()
+            await self._pace.tell(turn)
+            if isinstance(turn, Lane):
+                await self._serve(turn)
             else:
-                await self._send(lane, pacer)
-            await self._breaker.follow(self._availability.rest)
-            if self._is_load_due():
+                await self._idle(turn, stop)
+            await self._breaker.follow(self._availability.rest or self._pace.rest())
+            if self._is_load_due(turn):
                 await self._load()
         if stop.is_set() and self._lease.is_held:
-            await self._send_last(pacer)
+            await self._send_last()
 
-    def _is_load_due(self) -> bool:
+    async def _serve(self, lane: Lane) -> None:
+        if lane.segments[0].id in self._debts.undecided:
+            # Not before a call could go out: until then its echo may come.
+            with message_context(lane.segments[0].message_id):
+                await self._settling.settle(lane)
+        else:
+            await self._send(lane)
+
+    def _is_load_due(self, turn: Lane | Hold | None) -> bool:
         """At once where nothing could be sent else; else some new answers are read together."""
-        now = self._clock.monotonic()
-        may_wait = RELOAD_SECONDS if self._lanes.next(now) is not None else 0.0
+        may_wait = RELOAD_SECONDS if isinstance(turn, Lane) else 0.0
         least = may_wait if self._bell.is_set() else IDLE_SECONDS
-        return now - self._debts.loaded_at >= least
+        return self._clock.monotonic() - self._debts.loaded_at >= least
 
-    async def _send_last(self, pacer: Pacer) -> None:
+    async def _send_last(self) -> None:
         """Send what need not wait for anything but its turn; the rest is the next process's."""
         latest = self._ending.latest_call()
         await self._load()
         while self._lease.is_held:
-            now = self._clock.monotonic()
-            lane = self._lanes.next(now)
-            delay = pacer.delay(now)
-            is_undecided = lane is not None and lane.segments[0].id in self._debts.undecided
-            if lane is None or is_undecided or now + delay > latest:
+            turn = self._pace.next()
+            seconds = turn.seconds if isinstance(turn, Hold) else 0.0
+            is_paced = not isinstance(turn, Hold) or turn.why in PACED
+            if turn is None or not is_paced or self._clock.monotonic() + seconds > latest:
                 return
-            await self._clock.sleep(delay)
-            await self._send(lane, pacer)
+            if isinstance(turn, Hold):
+                await self._clock.sleep(seconds)
+            elif turn.segments[0].id in self._debts.undecided:
+                return
+            else:
+                await self._send(turn)
 
-    async def _idle(self, stop: asyncio.Event) -> None:
+    async def _idle(self, hold: Hold | None, stop: asyncio.Event) -> None:
+        """Wait for the next turn; new answers and what becomes known of the account may change it."""
         await self._debts.write_receipt()
-        due = self._lanes.due_in(self._clock.monotonic())
-        await first_of(
-            self._bell, stop, seconds=IDLE_SECONDS if due is None else min(due, IDLE_SECONDS)
-        )
+        seconds = IDLE_SECONDS if hold is None else min(hold.seconds, IDLE_SECONDS)
+        if hold is not None and hold.why in PACED:
+            await stopped_within(stop, seconds)
+        else:
+            await first_of(self._bell, stop, seconds=seconds)
 
-    async def _send(self, lane: Lane, pacer: Pacer) -> None:
+    async def _send(self, lane: Lane) -> None:
         segment = lane.segments[0]
         with message_context(segment.message_id):
             if self._availability.waited(segment) > self._settings.max_age:
@@ -200,7 +217,7 @@ class AccountSender:
             if not self._lease.is_held:
                 # Committing took longer than the lease: whoever has it now decides.
                 return
-            pacer.sent(self._clock.monotonic())
+            await self._pace.sent(lane)
             await self._call(lane, segment, w_id)
 
     async def _has_lease(self) -> bool:
@@ -216,19 +233,31 @@ class AccountSender:
 
     async def _call(self, lane: Lane, segment: Planned, w_id: str) -> None:
         started = self._clock.monotonic()
-        at = (segment.mention,) if segment.mention else ()
         try:
-            receipt = await self._ecloud.send_text(
-                w_id=w_id, group_id=segment.group_id, text=segment.content, at=at
-            )
+            receipt = await self._speak(segment, w_id)
         except EcloudError as error:
+            self._pace.ended()
             self._observe(started, error.code)
             await self._failed.settle(lane, w_id, error)
             return
+        self._pace.ended()
         self._observe(started, "sent")
         self._availability.sent(lane.group)
         self._debts.sent(lane, receipt)
         logger.info("segment.sent", seq=segment.seq, tries=segment.tries + 1)
+
+    async def _speak(self, segment: Planned, w_id: str) -> SentMessage:
+        """The call that the segment's kind wants."""
+        group, content = segment.group_id, segment.content
+        if segment.kind is SegmentKind.IMAGE:
+            return await self._ecloud.client().send_image(w_id=w_id, group_id=group, url=content)
+        if segment.kind is SegmentKind.FILE:
+            name, url = read_file_content(content)
+            return await self._ecloud.client().send_file(
+                w_id=w_id, group_id=group, url=url, name=name
+            )
+        at = (segment.mention,) if segment.mention else ()
+        return await self._ecloud.client().send_text(w_id=w_id, group_id=group, text=content, at=at)
 
     def _observe(self, started: float, outcome: str) -> None:
         seconds = self._clock.monotonic() - started

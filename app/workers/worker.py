@@ -118,7 +118,6 @@ class Worker:
             failure_reply=settings.failure_reply,
         )
         self._in_work: set[_InWork] = set()
-        self._has_room = asyncio.Event()
         self._was_away = False
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
@@ -129,7 +128,7 @@ class Worker:
             hurry: ends the finishing, which takes 25 s at most.
         """
         heartbeat = asyncio.create_task(self._heartbeats(), name="heartbeat")
-        heartbeat.add_done_callback(lambda _: self._has_room.set())
+        heartbeat.add_done_callback(lambda _: self._desks.has_room.set())
         try:
             while not stop.is_set() and not heartbeat.done():
                 try:
@@ -171,10 +170,7 @@ class Worker:
     async def _claim_some(self, stop: asyncio.Event) -> None:
         room = self._desks.room(len(self._in_work))
         if room <= 0:
-            self._has_room.clear()
-            await first_of(self._has_room, stop, seconds=FULL_SECONDS)
-            if not self._has_room.is_set():
-                self._desks.press()
+            await self._await_room(stop)
             return
         found = await self._queue.claim(
             limit=min(room, CLAIM_AT_MOST), may_take_suspect=not self._has_suspect()
@@ -184,6 +180,17 @@ class Worker:
         if not found.claims:
             due = IDLE_SECONDS if found.next_due is None else found.next_due
             await self._queue.wait(min(due, IDLE_SECONDS))
+
+    async def _await_room(self, stop: asyncio.Event) -> None:
+        """Until there may be some; after a second of none the limits are pressed."""
+        until = asyncio.get_running_loop().time() + FULL_SECONDS
+        while self._desks.room(len(self._in_work)) <= 0 and not stop.is_set():
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                self._desks.press()
+                return
+            self._desks.has_room.clear()
+            await first_of(self._desks.has_room, stop, seconds=left)
 
     def _has_suspect(self) -> bool:
         return any(one.is_suspect for one in self._in_work)
@@ -222,7 +229,7 @@ class Worker:
             finally:
                 self._in_work.discard(one)
                 self._metrics.in_flight.set(len(self._in_work))
-                self._has_room.set()
+                self._desks.has_room.set()
 
     async def _end_former(self, former: list[_InWork]) -> None:
         """A claim that comes while a former task of this user runs: that one's lease is over."""

@@ -1,7 +1,7 @@
 """which gateway login lists an account; copies of one message that came through several accounts
 
 Revision ID: 0011
-Revises: 0004
+Revises: 0007
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from sqlalchemy.dialects import mysql
 from app.utils.ddl import add_column, drop_column, drop_index, make_index
 
 revision = "0011"
-down_revision = "0004"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -166,6 +166,10 @@ class Case:
     is_early: bool = False
     #: Settings of the app.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: What is set for its group, by the columns of ``groups``.
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    #: What an app of answers in bytes says beside its answers, by the end of the path.
+    beside: "Mapping[str, Reply]" = field(default_factory=dict)
     #: Called behind ``before``; while the message is worked on; when it has its outcome.
     prepare: "Step | None" = None
     meanwhile: "Step | None" = None
@@ -331,13 +335,23 @@ class RawDify:
     async def _answer(self, wire: Wire) -> None:
         ask = wire.ask
         if not ask.is_question:
-            await wire.send(self._beside(ask))
+            await self._answer_beside(wire)
             return
         playing = self.playing[ask.app]
         replies = playing.case.peer
         assert isinstance(replies, tuple)
         number = sum(one.app == ask.app and one.is_question for one in self.asks)
         reply = replies[min(number, len(replies)) - 1]
+        if isinstance(reply, bytes):
+            await wire.send(reply)
+        else:
+            await reply(wire, playing)
+
+    async def _answer_beside(self, wire: Wire) -> None:
+        ask, playing = wire.ask, self.playing[wire.ask.app]
+        path = ask.path.partition("?")[0]
+        own = (one for end, one in playing.case.beside.items() if path.endswith(end))
+        reply = next(own, None) or self._beside(ask)
         if isinstance(reply, bytes):
             await wire.send(reply)
         else:
@@ -608,7 +622,7 @@ class Stage:
         everybody = [one for some in self.playing.values() for one in some]
         settings = [one.settings() for one in everybody]
         chosen = [one for one, named in zip(everybody, settings, strict=True) if named]
-        choose_apps(self.bridge.stores.database_url, {one.group: one.app for one in chosen})
+        choose_apps(self.bridge.stores.database_url, chosen)
         self.gateway.callback_url = self.bridge.callback_url
         self.bridge.variables = {
             "ECLOUD_BASE_URL": self.gateway.base_url,
@@ -657,11 +671,22 @@ class Stage:
         self.bridge.kill()
 
 
-def choose_apps(database_url: str, apps: Mapping[str, str]) -> None:
-    """Let groups, as the table has them, ask these apps."""
+#: Columns of ``groups`` that a row of the page may set.
+RULES = ("citations", "suggestions")
+
+
+def choose_apps(database_url: str, chosen: Sequence[Playing]) -> None:
+    """Let groups, as the table has them, ask their apps, by their rules."""
     rows = [
-        {"bot_wc_id": BOT, "group_id": group, "dify_app": app, "first_seen_at": utc_now()}
-        for group, app in apps.items()
+        {
+            "bot_wc_id": BOT,
+            "group_id": one.group,
+            "dify_app": one.app,
+            "first_seen_at": utc_now(),
+            **dict.fromkeys(RULES),
+            **one.case.rules,
+        }
+        for one in chosen
     ]
     engine = create_engine(database_url)
     with engine.begin() as connection:

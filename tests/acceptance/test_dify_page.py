@@ -6,9 +6,10 @@ Dify fails, and the exact segments of the group, stand here.
 """
 
 import asyncio
+import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,12 @@ from app.services.dify.stream import GRACE
 from app.services.dify.transport import CONNECT_TIMEOUT, MAX_BODY_BYTES, DifyApp
 from app.services.planning import PLAN_SECONDS
 from app.services.queue import breakers
+from app.services.resuming import FORM_GONE, FORM_REFUSED
+from app.services.suggesting import SUGGEST_SECONDS
 from config import describe_settings
 from simulators.dify_release import Kind, Release
 from simulators.dify_script import PREAMBLE, make_plan, parse_script
+from simulators.ecloud_media import PNG
 from tests.acceptance.dify_page import (
     NOTICE,
     PING,
@@ -76,6 +80,16 @@ OLD_CHATFLOW = Sim(kind=Kind.CHATFLOW, release=Release.OLD)
 def good(orders: str = "") -> str:
     """A question with these orders and the answer."""
     return f"{orders} [[text={ANSWER}]]".strip()
+
+
+#: What ``/parameters`` says of an app that suggests.
+SUGGESTS = {"suggested_questions_after_answer": {"enabled": True}}
+LIST = "你还可以问:\n1. 怎么退货\n2. 多久到账"
+
+
+def said(body: Mapping[str, object]) -> bytes:
+    """A whole answer to a call beside the questions."""
+    return response("200 OK", json.dumps(body).encode())
 
 
 def failed_call(words: str) -> bytes:
@@ -248,8 +262,9 @@ async def check_kept(playing: Playing) -> None:
     """What a later look into the table finds of the answer."""
     [row] = playing.stage.rows(
         "SELECT dify_app, dify_conversation_id, dify_message_id, dify_task_id, total_tokens "
-        "FROM messages WHERE group_id = ?",
+        "FROM messages WHERE group_id = ? AND question = ?",
         playing.group,
+        playing.question,
     )
     [told] = [
         one.facts
@@ -442,6 +457,84 @@ HEALTHY: Mapping[str, Case] = {
     "chatflow-old": Case(peer=OLD_CHATFLOW, question=good(), check=check_kept),
 }
 
+SIGNED_PNG = "/files/tools/a.png?timestamp=1&nonce=2&sign=x"
+SIGNED_PDF = "/files/tools/b.pdf?timestamp=1&nonce=2&sign=y"
+OUTSIDE = {"files_url": "https://files.example.com"}
+
+FILES: Mapping[str, Case] = {
+    "picture": Case(
+        peer=Sim(),
+        question=f"[[text=见图![图]({SIGNED_PNG})和[报告]({SIGNED_PDF})。]]",
+        group=(
+            "见图和报告。",
+            f"https://files.example.com{SIGNED_PNG}",
+            f"https://files.example.com{SIGNED_PDF}",
+        ),
+        settings=OUTSIDE,
+    ),
+    "picture-of-a-tool": Case(
+        peer=Sim(kind=Kind.AGENT),
+        question=f"[[empty]] [[tool_file={SIGNED_PNG}]]",
+        group=(f"https://files.example.com{SIGNED_PNG}",),
+        settings=OUTSIDE,
+    ),
+    "picture-inside": Case(
+        peer=(answered("见图![图](http://api:5001/files/a.png?sign=x)"),),
+        group=("见图", "[图片:图] (http://api:5001/files/a.png?sign=x)"),
+    ),
+}
+
+PICTURE = "<msg><img aeskey='00' length='51361' /></msg>"
+
+
+def showing(data: bytes = PNG) -> Callable[[Playing], Awaitable[None]]:
+    """The person sends a picture first; the gateway keeps *data* as it."""
+
+    async def show(playing: Playing) -> None:
+        gateway = playing.stage.gateway
+        said = gateway.say(playing.group, playing.person, PICTURE, message_type="80002")
+        gateway.media.kept[str(said.msg_id)] = data
+
+    return show
+
+
+async def check_with_picture(playing: Playing) -> None:
+    """Dify has it, and the question names it."""
+    [asked] = [one for one in playing.server.questions() if one.facts["query"] == playing.question]
+    [file] = asked.facts["files"]
+
+    assert file["type"] == "image"
+    assert playing.server.uploads.files[file["upload_file_id"]].data == PNG
+
+
+async def check_without_picture(playing: Playing) -> None:
+    """The question goes alone."""
+    [asked] = [one for one in playing.server.questions() if one.facts["query"] == playing.question]
+
+    assert asked.facts["files"] == []
+
+
+NO_FILES = Sim(settings={"parameters": {"file_upload": {"enabled": False}}})
+
+ATTACHED: Mapping[str, Case] = {
+    "attachment": Case(peer=Sim(), question=good(), prepare=showing(), check=check_with_picture),
+    "attachment-unwanted": Case(
+        peer=NO_FILES, question=good(), prepare=showing(), check=check_without_picture
+    ),
+    "attachment-torn": Case(
+        peer=Sim(),
+        question=good(),
+        prepare=showing(b"<html>expired</html>"),
+        check=check_without_picture,
+    ),
+    "attachment-too-large": Case(
+        peer=Sim(),
+        question=good(),
+        prepare=showing(PNG + bytes(10 * 1024 * 1024)),
+        check=check_without_picture,
+    ),
+}
+
 CONVERSATIONS: Mapping[str, Case] = {
     "conversation-unknown": Case(
         peer=Sim(),
@@ -584,7 +677,63 @@ ENDS: Mapping[str, Case] = {
                 run("human_input_required", form_id="f", form_content="请确认订单。"),
                 run("workflow_paused", status="paused"),
             ),
-        )
+        ),
+        group=(f"{ANSWER}\n\n请确认订单。",),
+    ),
+}
+
+
+def waits(*_: object) -> bytes:
+    """A run that wants words of somebody."""
+    return stream(
+        run("workflow_started", id="r-page"),
+        frame("message", answer=ANSWER),
+        run(
+            "human_input_required",
+            form_content="请说明原因。",
+            form_token="tok",
+            actions=[{"id": "send", "title": "提交"}],
+            inputs=[{"type": "paragraph", "output_variable_name": "reason"}],
+        ),
+        run("workflow_paused", status="paused"),
+    )
+
+
+REST = stream(run("human_input_form_filled"), finished("succeeded", answer=f"{ANSWER}\n\n收到了。"))
+
+
+async def submit_at_last(wire: Wire, playing: Playing) -> None:
+    """Once in vain."""
+    path = wire.ask.path
+    tries = sum(one.path == path and one.app == playing.app for one in playing.stage.raw.asks)
+    await wire.send(page("500 Internal Server Error") if tries == 1 else said({}))
+
+
+def replied(form: Reply, group: tuple[str, ...], events: Reply = REST) -> Case:
+    """Somebody replies to the form of the question before."""
+    return Case(
+        peer=(waits(), GOOD),
+        before=BEFORE,
+        beside={"/form/human_input/tok": form, "/workflow/r-page/events": events},
+        group=group,
+    )
+
+
+FORMS: Mapping[str, Case] = {
+    "form-answered": replied(said({}), ("收到了。",)),
+    "form-gone": replied(
+        refusal("404 X", "not_found", "Form not found"), (f"{FORM_GONE}\n\n{ANSWER}",)
+    ),
+    "form-expired": replied(
+        refusal("412 X", "human_input_form_expired", "Form has expired"),
+        (f"{FORM_GONE}\n\n{ANSWER}",),
+    ),
+    "form-refused": replied(
+        refusal("400 X", "invalid_form_data", "Missing required inputs"), (FORM_REFUSED,)
+    ),
+    "form-away": replied(submit_at_last, ("收到了。",)),
+    "form-run-fails": replied(
+        said({}), GIVEN_UP, stream(finished("failed", error="variable not found"))
     ),
 }
 
@@ -596,6 +745,11 @@ FAILURES: Mapping[str, Case] = {
     ),
     "run-stopped": Case(
         peer=(stream(finished("stopped", error="Stopped by user.")),), group=GIVEN_UP
+    ),
+    "run-stopped-late": Case(
+        peer=(
+            stream(frame("message", answer=ANSWER), finished("stopped", error="Stopped by user.")),
+        )
     ),
     "error-first": Case(peer=Sim(), question=good("[[error=0;times=1]]")),
     "error-internal": Case(
@@ -682,17 +836,69 @@ REPLACED: Mapping[str, Case] = {
     ),
 }
 
+BEHIND: Mapping[str, Case] = {
+    "citations": Case(
+        peer=Sim(
+            settings={"citations": [{"document_name": "手册.pdf"}, {"document_name": "价目"}]}
+        ),
+        rules={"citations": True},
+        group=(f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
+    ),
+    "citations-empty": Case(
+        peer=Sim(settings={"citations": [{"document_name": "手册.pdf"}]}),
+        rules={"citations": True},
+        question="[[empty]]",
+        group=NOTHING,
+    ),
+    "suggested": Case(
+        peer=Sim(settings={"suggestions": ["怎么退货", "多久到账"], "parameters": SUGGESTS}),
+        rules={"suggestions": True},
+        group=(ANSWER, LIST),
+    ),
+    "suggested-fails": Case(
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={
+            "/parameters": said(SUGGESTS),
+            "/suggested": refusal("500 X", "internal_server_error", "Internal Server Error"),
+        },
+    ),
+    "suggested-html": Case(
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={"/parameters": said(SUGGESTS), "/suggested": page("200 OK")},
+    ),
+    "suggested-slow": Case(
+        is_early=True,
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={"/parameters": said(SUGGESTS), "/suggested": hang},
+    ),
+    "suggested-refused": Case(
+        peer=(GOOD,),
+        rules={"suggestions": True},
+        beside={
+            "/parameters": said(SUGGESTS),
+            "/suggested": refusal("400 X", "bad_request", "Suggested Questions Is Disabled."),
+        },
+    ),
+}
+
 CASES = {
     **HEALTHY,
+    **FILES,
+    **ATTACHED,
     **KEYS,
     **BUSY,
     **CONVERSATIONS,
     **STRANGE,
     **MUST_STREAM,
     **ENDS,
+    **FORMS,
     **FAILURES,
     **BREAKS,
     **REPLACED,
+    **BEHIND,
 }
 ROWS = page_rows()
 
@@ -711,6 +917,7 @@ FIXED = {
     "试问": breakers.FIRST_PAUSE,
     "试问最长": breakers.LONGEST_PAUSE,
     "保存": PLAN_SECONDS,
+    "建议": SUGGEST_SECONDS,
 }
 
 #: The words of the page, and the segments that they stand for.
@@ -722,6 +929,11 @@ SEEN: Mapping[str, Callable[[tuple[str, ...], str], bool]] = {
     ),
     "写完的部分": lambda group, verdict: len(group) > 1 and verdict == "cut_short",
     "先前的部分,新的回答": lambda group, _verdict: group == (PARTS[0], "换成这样"),
+    "回答和引用": lambda group, _verdict: group == (f"{ANSWER}\n\n参考:《手册.pdf》《价目》",),
+    "回答和列表": lambda group, _verdict: group == (ANSWER, LIST),
+    "停下之前的话": lambda group, verdict: group == (ANSWER,) and verdict == "cut_short",
+    "表单的回话": lambda group, _verdict: group == (FORM_REFUSED,),
+    "失效的话,回答": lambda group, _verdict: group == (f"{FORM_GONE}\n\n{ANSWER}",),
     "表单的文字": lambda group, _verdict: group == ("请确认订单。",),
 }
 
@@ -736,6 +948,36 @@ async def stage(
     async with open_stage(folder, migrated_sqlite, ROWS, CASES) as running:
         running.begin_early([row for row in ROWS if f"test_row[{row.name}]" in chosen])
         yield running
+
+
+async def rated(
+    stage: Stage, played: str, *, is_failing: bool = False, is_gone: bool = False
+) -> str:
+    """Somebody rates an answer of a row's app: the id of the callback."""
+    one = stage.playing[played][0]
+    question = f"{played} [[text=给它打分。]]"
+    one.say(question)
+    await one.until_settled(question)
+    query = "SELECT dify_message_id FROM messages WHERE group_id = ? AND question = ?"
+    [row] = stage.rows(query, one.group, question)
+    path = f"/v1/messages/{row['dify_message_id']}/feedbacks"
+    if is_failing:
+        one.server.faults.set("http_500", endpoints=[path], times=1)
+    if is_gone:
+        del one.server.store._messages[row["dify_message_id"]]
+    sent = [sent for sent in stage.gateway.sent if sent.to == one.group]
+    [quoted] = [one for one in sent if one.content == "给它打分。"]
+    return str(stage.gateway.say(one.group, one.person, "赞", quote=quoted.new_msg_id).new_msg_id)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ratings(stage: Stage) -> dict[str, str]:
+    """Ids of ratings, by the rows of the page."""
+    return {
+        "feedback": await rated(stage, "chat"),
+        "feedback-fails": await rated(stage, "chat-old", is_failing=True),
+        "feedback-gone": await rated(stage, "chatflow-old", is_gone=True),
+    }
 
 
 async def test_page_and_tests_name_the_same_rows() -> None:
@@ -768,10 +1010,25 @@ async def test_what_the_page_says_is_kept_has_a_column() -> None:
     """Under these names."""
     kept = page_table("| 表 | 列 |")
 
-    assert len(kept) == 7
+    assert len(kept) == 9
     for table, columns, _ in kept:
         known = Base.metadata.tables[table.strip("`")].columns.keys()
         assert set(re.findall(r"`(\w+)`", columns)) <= set(known), table
+
+
+async def test_feedback_fares_as_the_page_says(stage: Stage, ratings: Mapping[str, str]) -> None:
+    """Taken, taken later, refused: what the log says, and what stands in the row."""
+    rows = {row[0].strip("`"): row for row in page_table("| 行 | 故障 | 日志说什么 | `detail` |")}
+
+    assert rows.keys() == ratings.keys()
+    for name, (_, _, log, detail, _) in rows.items():
+        query = "SELECT id, detail, state FROM messages WHERE new_msg_id = ?"
+        async with asyncio.timeout(30):
+            while not (found := stage.rows(query, ratings[name])) or found[0]["state"] == "rating":
+                await asyncio.sleep(0.05)
+        events = [one for one in stage.log.events(found[0]["id"]) if one.startswith("feedback.")]
+        assert tuple(events) == tuple(re.findall(r"`([a-z]+\.[a-z_]+)`", log)), name
+        assert found[0]["detail"] == detail.strip("`"), name
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

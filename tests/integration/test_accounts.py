@@ -10,6 +10,7 @@ from app.models.account import Account, AccountState
 from app.models.flow import WcId
 from app.services.accounts import MAX_ACCOUNTS, UNHEARD_SECONDS, Accounts
 from app.services.errors import StoreUnavailable
+from app.services.presence import Witness
 from app.services.stages import utc_now
 from app.services.standing import Sign
 from app.services.store import Store
@@ -231,11 +232,17 @@ def states(accounts: Accounts) -> dict[str, str]:
 
 
 async def test_the_gateways_list_tells_who_is_online_and_who_is_not(store: Store) -> None:
-    """Since when, too; in SQL with the next save, elsewhere with the next load."""
+    """
+    Not having an account is not enough by itself. Since when, too; in SQL with the next save,
+    elsewhere with the next load.
+    """
     here, there = Accounts(store), Accounts(store)
     before = utc_now()
     here.learn([(BOT, "w1"), (OTHER, "w2")], time=100)
     here.learn([(OTHER, "w2")], time=110)
+    here.learn([(OTHER, "w2")], time=111)
+    assert states(here) == {BOT: "online", OTHER: "online"}
+    here.doubt(BOT, Witness.INSTANCE)
     await here.save()
     await there.load()
 

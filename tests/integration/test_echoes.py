@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from app.models.flow import Answer, IgnoreReason, Segment, SentMessage, WcId
+from app.models.flow import (
+    Answer,
+    IgnoreReason,
+    Segment,
+    SegmentKind,
+    SentMessage,
+    WcId,
+    echo_text,
+)
 from app.models.segment import SegmentRow
 from app.services.outbox import Outbox
 from app.services.outbox_table import Planned, Sent
@@ -102,3 +110,33 @@ async def test_the_echo_of_the_same_words_said_before_is_not_taken(
         ("sent", "10"),
         ("sending", ""),
     ]
+
+
+async def call(outbox: Outbox, seq: int) -> Planned:
+    """The segment of that number, whose call just went out."""
+    planned = next(one for one in await outbox.open_segments(BOT, limit=9) if one.seq == seq)
+    assert await outbox.mark_sending(planned, sender="s-1", sent=None)
+    return next(one for one in await outbox.open_segments(BOT, limit=9) if one.seq == seq)
+
+
+async def test_the_echo_of_another_picture_is_not_taken(store: Store, outbox: Outbox) -> None:
+    """Pictures have no text to be told apart by; each echo is one call's all the same."""
+    turn = make_turn(await keep(store, make_question()))
+    urls = [f"https://files.example.com/{number}.png" for number in (1, 2)]
+    pictures = [
+        Segment(seq=seq, kind=SegmentKind.IMAGE, content=url) for seq, url in enumerate(urls)
+    ]
+    await outbox.plan(turn, pictures, Answer(text="看"))
+    echoed = echo_text(SegmentKind.IMAGE, "")
+    receipt = SentMessage(msg_id="8", new_msg_id="9", created_at=0)
+    first = await call(outbox, 0)
+    await outbox.mark_sent(Sent(segment=first, receipt=receipt, at=datetime.now(UTC)))
+    segment = await call(outbox, 1)
+    await hear(store, text=echoed, new_msg_id="9")
+    assert await outbox.find_echo(segment) is None
+
+    await hear(store, text=echoed, new_msg_id="10")
+    found = await outbox.find_echo(segment)
+
+    assert found is not None
+    assert found.new_msg_id == "10"

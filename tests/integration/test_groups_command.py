@@ -60,8 +60,8 @@ async def test_the_list_tells_what_holds_and_what_is_the_groups_own(store: Store
 
     assert told.exit_code == as_json.exit_code == 0, told.output + as_json.output
     first, second = (line.split() for line in told.output.split("\n")[1:3])
-    assert first == [FIRST, BOT, "gone*(没有配置)", "否*", "mention", "是", "否"]
-    assert second == [SECOND, BOT, "default(没有配置)", "是", "mention", "是", "否"]
+    assert first == [FIRST, BOT, "gone*(没有配置)", "否*", "mention", "是", "否", "否", "否"]
+    assert second == [SECOND, BOT, "default(没有配置)", "是", "mention", "是", "否", "否", "否"]
     shown = json.loads(as_json.stdout)
     assert shown["total"] == 2
     assert shown["groups"][0]["own"] == ["app", "is_enabled"]

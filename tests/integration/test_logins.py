@@ -136,19 +136,16 @@ def login_of(accounts: Accounts, wc_id: WcId = BOT) -> str:
 
 @ON_SQLITE
 async def test_a_list_says_nothing_about_accounts_of_other_logins(store: Store) -> None:
-    """One that is missing in its own list is offline; one of no known login is not."""
+    """One that is missing in its own list is doubted; one of no known login is not."""
     accounts, other, heard = Accounts(store), WcId("wxid_other"), WcId("wxid_heard")
     accounts.observe(make_origin(bot_wc_id=heard))
     learnt(accounts, "a", BOT)
     learnt(accounts, "b", other)
     learnt(accounts, "a")
 
-    states = {one.wc_id: one.state for one in map(accounts.standing_of, (BOT, other, heard))}
-    assert states == {
-        BOT: AccountState.OFFLINE,
-        other: AccountState.ONLINE,
-        heard: AccountState.UNKNOWN,
-    }
+    assert accounts.doubted() == [BOT]
+    assert accounts.standing_of(other).state is AccountState.ONLINE
+    assert accounts.standing_of(heard).state is AccountState.UNKNOWN
 
 
 async def test_the_login_of_an_account_is_kept_and_follows_it(store: Store) -> None:

@@ -514,11 +514,13 @@ async def test_recent_sends_are_what_the_account_sent(
     await sent(outbox, first)
     await outbox.mark_sending(second, sender="s-1", sent=None)
 
-    times = await outbox.recent_sends(BOT, since=start)
+    sends = await outbox.recent_sends(BOT, since=start)
 
-    assert len(times) == 2
-    assert times == sorted(times)
-    assert times[0] >= start
+    assert [one.segment_id for one in sends] == [first.id, second.id]
+    assert [(one.group, one.kind) for one in sends] == [(turn.group_id, "text")] * 2
+    assert start <= sends[0].at <= sends[1].at
+    assert await outbox.count_calls(BOT, since=start) == 2
+    assert await outbox.count_calls(BOT, since=datetime.now(UTC) + timedelta(1)) == 0
     assert await outbox.recent_sends(WcId("wxid_other"), since=start) == []
     assert await outbox.recent_sends(BOT, since=datetime.now(UTC) + timedelta(1)) == []
 

@@ -31,9 +31,11 @@ from app.services.contacts import Contacts
 from app.services.decide import GroupRules
 from app.services.errors import StoreUnavailable
 from app.services.figures import read_ledger
+from app.services.forms import Forms
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
+from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
 from app.services.recalls import Recalls
 from app.services.reception import Reception, verdict_of
@@ -42,6 +44,7 @@ from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import SystemClock
 from app.utils.ids import IdMaker
 from tests.fixtures.callbacks import make_ignored, make_question
@@ -62,6 +65,7 @@ class Office:
         self.groups = Groups(store, GroupSettings(rules=GroupRules(**rules)))
         self.contacts = Contacts(store, max_age=timedelta(days=1))
         self.metrics = Metrics(version="0")
+        self.notices = OfflineNotices(queue._redis)
         self.spill = Spill(folder, max_bytes=1 << 20)
         self.inbox = Inbox(
             store=store,
@@ -80,6 +84,9 @@ class Office:
             contacts=self.contacts,
             room_news=RoomNewsBook(store),
             recalls=Recalls(store, SystemClock(), keeps_text=False),
+            notices=self.notices,
+            suggestions=Suggestions(store),
+            forms=Forms(store),
             metrics=self.metrics,
             clock=SystemClock(),
         )

@@ -14,7 +14,7 @@ from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_sends import SentMessage
 from tests.fixtures.inside import INSIDE_EMBEDDED, StartInside
-from tests.fixtures.sending import echo
+from tests.fixtures.sending import calls, echo
 
 
 @pytest.fixture(autouse=True)
@@ -103,12 +103,13 @@ async def test_a_long_answer_goes_on_under_a_new_login(
 async def test_an_offline_account_waits_and_then_sends(
     inside: StartInside, gateway: EcloudSimulator
 ) -> None:
-    """Nothing is given up for it."""
+    """Nothing is given up for it; the gateway is asked for it, nothing is sent to find out."""
     bot = next(iter(gateway.world.accounts))
     gateway.set_online(bot, online=False, notice=False)
     async with inside() as bridge:
         await bridge.hear("一 [[text=好]]")
-        await gateway.recorder.until(lambda: len(gateway.recorder.of("request", "/sendText")) >= 2)
+        await gateway.recorder.until(lambda: calls(gateway, "/queryLoginWx") >= 3)
+        assert calls(gateway) == 1
         gateway.set_online(bot, online=True)
         [message] = await bridge.until_settled(1)
 

@@ -92,7 +92,7 @@ async def test_the_last_receipt_is_written_however_a_sender_ends(
             return await original(*arguments, **named)
 
         monkeypatch.setattr(bridge.runtime.outbox, "mark_sending", mark_sending)
-        monkeypatch.setattr("app.workers.sender.Pacer.delay", lambda *_: 0.0)
+        monkeypatch.setattr("app.workers.sender.Pacer.look", lambda *_, **__: None)
         await bridge.hear("一 [[long=200]]")
         await bridge.until_rows("SELECT 1 FROM segments WHERE seq = 0 AND state = 'sent'", 5)
 

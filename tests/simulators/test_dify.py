@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -550,6 +551,18 @@ async def test_overlap_of_one_user_is_counted() -> None:
 
     assert (none, seen.overlaps, seen.max_active, seen.active) == ([], ["u"], 2, 0)
     assert seen.max_by_user == {"a": 1, "u": 2}
+
+
+async def test_more_questions_than_connections_wait_without_a_byte_and_are_answered() -> None:
+    """The stock image has ten; nobody is refused."""
+    async with asking(connections=2) as asker:
+        began = time.monotonic()
+        await asyncio.gather(*(asker.ask("[[wait=0.2]]", user=user) for user in "abcd"))
+        seconds = time.monotonic() - began
+
+    assert asker.dify.concurrency.max_active == 2
+    assert seconds >= 0.4
+    assert [record.outcome for record in asker.dify.questions()] == ["answered"] * 4
 
 
 async def test_recorder_tells_of_each_question() -> None:

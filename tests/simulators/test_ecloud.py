@@ -364,12 +364,37 @@ async def test_say_over_http_gives_ids_as_strings() -> None:
     assert caller.receiver.bodies[0]["data"]["fromUser"] == HONG
 
 
+async def test_a_member_can_quote_what_an_account_sent() -> None:
+    """With the fields of the gateway's own quotations; what people write stands in it escaped."""
+    async with calling() as caller:
+        await caller.send("<答> & 案")
+        [sent] = caller.gateway.sent
+        order = {
+            "group": "体验群",
+            "person": "小红",
+            "text": "好&赞",
+            "quote": str(sent.new_msg_id),
+        }
+        async with caller.http.post(f"{caller.gateway.url}/_sim/say", json=order) as response:
+            status = response.status
+        await caller.gateway.courier.idle()
+
+    [body] = caller.receiver.bodies
+    data = body["data"]
+    assert (status, body["messageType"], data["title"]) == (200, "80014", "好&赞")
+    assert f"<svrid>{sent.new_msg_id}</svrid><fromusr>{GROUP}</fromusr>" in data["content"]
+    assert f"<chatusr>{BOT}</chatusr>" in data["content"]
+    assert "<content>&lt;答&gt; &amp; 案</content>" in data["content"]
+
+
 @pytest.mark.parametrize(
     ("path", "order", "status"),
     [
         ("say", {"group": "无此群", "person": "小红", "text": "x"}, 404),
         ("say", {"group": "体验群", "person": "无此人", "text": "x"}, 404),
         ("say", {"group": "体验群", "person": "小红", "text": 5}, 400),
+        ("say", {"group": "体验群", "person": "小红", "text": "赞", "quote": "x"}, 400),
+        ("say", {"group": "体验群", "person": "小红", "text": "赞", "quote": "1"}, 404),
         ("say", [1], 400),
         ("rotate", {"wcId": "nobody"}, 404),
         ("account", {"online": "yes"}, 400),

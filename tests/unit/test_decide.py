@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.models.content import Quoted
 from app.models.flow import (
+    Feedback,
     GroupMessage,
     Ignored,
     IgnoreReason,
@@ -18,7 +19,7 @@ from app.models.flow import (
     Trigger,
     WcId,
 )
-from app.services.decide import GroupRules, compile_pattern, decide
+from app.services.decide import GroupRules, choice_of, compile_pattern, decide
 
 BOT = WcId("wxid_bot")
 PERSON = WcId("wxid_person")
@@ -272,7 +273,9 @@ OWN = {BOT, OTHER, THIRD}
 
 def decide_among(message: GroupMessage, *, offline: set[WcId], **rules: Any) -> Question | Ignored:
     """With three accounts of ours in the group."""
-    return decide(message, GroupRules(**rules), own_accounts=OWN, now=NOW, offline=offline)
+    verdict = decide(message, GroupRules(**rules), own_accounts=OWN, now=NOW, offline=offline)
+    assert not isinstance(verdict, Feedback)
+    return verdict
 
 
 @pytest.mark.parametrize("trigger", [Trigger.ALL, Trigger.MENTION])
@@ -335,3 +338,78 @@ def test_nobody_mentioned_is_for_whoever_gets_it_and_rules_come_first() -> None:
     assert isinstance(plain, Question)
     assert isinstance(off, Ignored)
     assert off.reason is IgnoreReason.GROUP_OFF
+
+
+OFFERED = ("怎么退货", "多久到账")
+MENTION = {"trigger": Trigger.MENTION}
+
+
+def choose(message: GroupMessage, **rules: Any) -> str | IgnoreReason:
+    """As ``ask``, where two questions were suggested."""
+    verdict = decide(message, GroupRules(**rules), own_accounts={BOT}, now=NOW, offered=OFFERED)
+    return verdict.text if isinstance(verdict, Question) else verdict.reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2",
+        " 2\n",
+        "2.",
+        "2。",
+        "2、",
+        "\uff12",
+        "\uff12\uff0e",
+        "「2」",
+        "(2)",
+        "\uff082\uff09",
+        "②",
+    ],
+)
+def test_a_number_asks_what_was_suggested_whatever_the_trigger_is(text: str) -> None:
+    """Nobody types a question again that stands there, nor an @ before a number."""
+    assert choose(make_message(text)) == "多久到账"
+    assert choose(make_message(text), **MENTION) == "多久到账"
+    assert choose(make_message(f"#{text}"), trigger=Trigger.PREFIX, prefixes=("#",)) == "多久到账"
+
+
+@pytest.mark.parametrize("text", ["3", "0", "22", "2 个", "第2个", "2!", "-2", "", "二"])
+def test_what_is_no_number_of_the_list_is_as_ever(text: str) -> None:
+    """The trigger says what it is."""
+    assert choose(make_message(f"{text} "), **MENTION) == IgnoreReason.NOT_MENTIONED
+    assert choose(make_message(f"问 {text}")) == f"问 {text}".strip()
+
+
+def test_a_number_behind_the_mention_of_the_bot_is_one() -> None:
+    """Who is used to it may go on."""
+    message = make_message("@小助手\u20051", mentions=(BOT,))
+
+    assert choose(message, **MENTION) == "怎么退货"
+
+
+def test_where_nothing_was_suggested_a_number_is_a_text() -> None:
+    """Somebody may ask about a number."""
+    assert ask(make_message("2")) == "2"
+    assert ask(make_message("2"), **MENTION) == IgnoreReason.NOT_MENTIONED
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ({"is_enabled": False}, IgnoreReason.GROUP_OFF),
+        ({"max_message_age": 60}, IgnoreReason.TOO_OLD),
+    ],
+)
+def test_a_number_does_not_get_past_what_ignores_every_text(
+    rules: dict[str, Any], reason: IgnoreReason
+) -> None:
+    """A group that is off stays silent, and a history is not answered."""
+    assert choose(make_message("2", timestamp=int(NOW) - 61), **rules) == reason
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_a_number_of_one_digit_or_none(text: str) -> None:
+    """Whatever people write."""
+    number = choice_of(make_message(text), GroupRules())
+
+    assert number is None or 1 <= number <= 9

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from app.services.dify.limit import AdaptiveLimit, Gate
+from app.models.limit import Grant
+from app.services.dify.gate import Gate
+from app.services.dify.limit import Places
 from app.services.errors import DifyOverloaded, QueueUnavailable
 from app.services.queue.breakers import limit_peer
+from app.utils.clock import SystemClock
 from app.workers.desks import Desk, Desks
 
 
@@ -38,11 +42,16 @@ class Queue:
         return [peer for peer, users in self.parked.items() if users]
 
 
+def gate(places: int) -> Gate:
+    """So many, until somebody grants others."""
+    return Gate(Places(places, maximum=100, clock=SystemClock()))
+
+
 def make_desks(queue: Any, concurrency: int, **slots: int) -> Desks:
-    """Desks with limits that stand still unless they are pressed."""
+    """Desks with so many places each."""
     return Desks(
         [
-            Desk(app, gate=Gate(AdaptiveLimit.starting_at(limit, maximum=100)), replies=None)  # type: ignore[arg-type]
+            Desk(app, gate=gate(limit), replies=None)  # type: ignore[arg-type]
             for app, limit in slots.items()
         ],
         queue=queue,
@@ -177,19 +186,29 @@ async def test_places_that_lie_idle_for_a_round_are_filled_for_other_processes_t
     assert queue.let_go == [(limit_peer("slow"), 5)]
 
 
-async def test_a_full_app_with_somebody_standing_by_gets_a_higher_limit() -> None:
-    """Its answers take long, that is all; nobody standing by: the limit stays."""
+async def test_a_full_app_with_somebody_standing_by_is_pressed() -> None:
+    """Its answers take long, that is all; nobody standing by: its limit need not grow."""
     queue = Queue(slow=9)
     desks = make_desks(queue, 256, slow=2, good=2)
     slow = desk_of(desks, "slow")
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(slow.gate.slot())
-        sizes = []
+        pressed = []
         for peers in ([], [], *[queue.peers] * 4):
             await desks.round(peers)
-            sizes.append(slow.gate.slots)
-    assert sizes == [2, 2, 2, 3, 3, 3]
+            pressed.append(slow.gate.news().is_pressed)
+    assert pressed == [False, False, False, True, False, True]
+
+
+async def test_a_granted_share_is_what_may_be_claimed_for() -> None:
+    """Nothing at all, if the other processes have it: who has no place claims nothing."""
+    desks = make_desks(Queue(), 256, default=16)
+    grant = Grant(share=0, limit=16.0, generation=0, pace=0)
+    desk_of(desks, "default").gate.take(grant)
+    assert (desks.room(0), desks.take_place(desk_of(desks, "default"))) == (0, False)
+    desk_of(desks, "default").gate.take(replace(grant, share=5))
+    assert (desks.room(0), fill(desks, "default")) == (5, 5)
 
 
 async def test_redis_away_holds_up_nobody_who_leaves() -> None:
@@ -223,7 +242,6 @@ async def test_the_end_waits_for_every_app() -> None:
             await asyncio.sleep(0)
             ended.append(self.app)
 
-    gate = Gate(AdaptiveLimit.starting_at(1, maximum=1))
-    both = [Desk(app, gate=gate, replies=Replies(app)) for app in "ab"]  # type: ignore[arg-type]
+    both = [Desk(app, gate=gate(1), replies=Replies(app)) for app in "ab"]  # type: ignore[arg-type]
     await Desks(both, queue=None, concurrency=1).end()  # type: ignore[arg-type]
     assert sorted(ended) == ["a", "b"]

@@ -18,8 +18,9 @@ DEFAULTS = GroupSettings(
 
 def row(**values: Any) -> Any:
     """A row in which everything that is not named is NULL."""
-    rules = ("is_enabled", "trigger", "prefixes", "keywords", "pattern")
-    return SimpleNamespace(**{**dict.fromkeys((*rules, "mention_sender", "plain_text")), **values})
+    rules = ("is_enabled", "trigger", "prefixes", "keywords", "pattern", "mention_sender")
+    switches = ("plain_text", "citations", "suggestions")
+    return SimpleNamespace(**{**dict.fromkeys((*rules, *switches)), **values})
 
 
 def test_nothing_set_means_the_defaults() -> None:

@@ -1,5 +1,6 @@
 """Rows of the inbox: what is kept of which callback, and the way through a spill file."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.flow import Decision, IgnoreReason, MessageId
+from app.models.flow import Decision, IgnoreReason, MemberFile, MessageId
 from app.models.message import Message
 from app.services.inbox_rows import (
     DEDUPLICATED,
@@ -16,6 +17,7 @@ from app.services.inbox_rows import (
     KEEP_RAW,
     RAW_BYTES,
     InboxRow,
+    file_of_text,
     make_row,
     row_from_record,
 )
@@ -159,3 +161,12 @@ def test_a_row_under_another_id_is_otherwise_the_same() -> None:
 
     assert (after.message_id, after.columns["id"]) == (8, 8)
     assert after.columns | {"id": LARGEST} == before.columns
+
+
+def test_a_file_that_waits_is_kept_whatever_the_setting_says() -> None:
+    """Not the text of anybody: what the gateway needs to give it out."""
+    file = MemberFile(msg_id="1", content="<msg/>", is_image=True)
+    ignored = replace(make_ignored(IgnoreReason.ATTACHMENT), file=file)
+
+    assert file_of_text(row(ignored, b"{}").columns["text"]) == file
+    assert row(replace(ignored, reason=IgnoreReason.GROUP_OFF), b"{}").columns["text"] is None

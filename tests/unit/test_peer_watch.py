@@ -20,6 +20,12 @@ class Breakers:
 
     def __init__(self) -> None:
         self.looked: list[str] = []
+        self.opened: list[tuple[str, float, str]] = []
+
+    async def open_for(self, peer: str, seconds: float, code: str) -> bool:
+        """Somebody knows that it is not well."""
+        self.opened.append((peer, seconds, code))
+        return True
 
     async def look(self, peers: Sequence[str], user: WcId) -> list[BreakerLook]:
         """Of a user's question."""
@@ -46,8 +52,28 @@ async def test_the_rest_of_an_answer_waits_for_dify_and_for_nobody_else(
 ) -> None:
     """And what only has to be closed waits for nobody."""
     breakers = Breakers()
-    watch = PeerWatch(queue=None, breakers=breakers)  # type: ignore[arg-type]
+    watch = PeerWatch(
+        queue=None,  # type: ignore[arg-type]
+        breakers=breakers,  # type: ignore[arg-type]
+        quiet_left=lambda: 0.0,
+    )
     admission = await watch.admit(make_turn(MessageId(1), begun=begun, asking=asking))
 
     assert breakers.looked == looked
     assert admission.held_by == (looked[0] if looked else "")
+
+
+async def test_in_quiet_hours_nobody_is_asked_and_the_account_is_the_reason() -> None:
+    """But the rest of an answer that is begun is fetched."""
+    breakers = Breakers()
+    watch = PeerWatch(
+        queue=None,  # type: ignore[arg-type]
+        breakers=breakers,  # type: ignore[arg-type]
+        quiet_left=lambda: 3600.0,
+    )
+    admission = await watch.admit(make_turn(MessageId(1)))
+    begun = await watch.admit(make_turn(MessageId(1), begun=BEGUN, asking=UNHEARD))
+
+    assert admission.held_by == ACCOUNT
+    assert breakers.opened == [(ACCOUNT, 3600.0, "quiet_hours")]
+    assert begun.held_by == DIFY

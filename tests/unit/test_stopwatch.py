@@ -39,6 +39,22 @@ async def test_the_time_between_items_counts_and_that_with_them_does_not() -> No
     assert watch.seconds == 10
 
 
+async def test_the_first_item_tells_how_long_it_was_waited_for_and_no_other_does() -> None:
+    """What is done with the items does not count."""
+    clock = HandClock()
+    heard: list[float] = []
+
+    async def items() -> AsyncGenerator[int]:
+        for number in (3, 5):
+            clock.now += number
+            yield number
+
+    async for _ in Timed(items(), Stopwatch(clock), on_first=heard.append):
+        clock.now += 50
+
+    assert heard == [3.0]
+
+
 def test_a_block_that_fails_counts_as_well() -> None:
     """It took its time."""
     clock = HandClock()

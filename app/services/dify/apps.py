@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from app.services.dify.client import DifyClient
+from app.services.dify.gate import Gate
 from app.services.dify.inputs import InputTemplates
-from app.services.dify.limit import Gate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,34 +1,58 @@
 """Asking one Dify app: blocking, streaming, stop, and whether it is well."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import quote
+from io import BytesIO
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
 
-from app.models.flow import Answer
-from app.services.dify.assembly import Assembly, collect
+from app.models.flow import Answer, Rating
+from app.services.dify.assembly import Assembly, collect, collect_run
 from app.services.dify.endpoints import WORKFLOW, Endpoint
 from app.services.dify.parsing import (
     answer_events,
     parse_answer,
     parse_finished_run,
     parse_parameters,
+    parse_suggested,
 )
 from app.services.dify.records import DifyRecords
-from app.services.dify.responses import StreamingRequired, WrongKind, decipher_asked
-from app.services.dify.side_calls import SideCalls
+from app.services.dify.responses import (
+    StreamingRequired,
+    WrongKind,
+    decipher,
+    decipher_asked,
+)
+from app.services.dify.side_calls import SIDE_CALL_TIMEOUT, SideCalls
 from app.services.dify.stream import EventStream, StreamLimits
 from app.services.dify.traits import AppTraits
 from app.services.dify.transport import DifyApp, Transport, is_event_stream
 from app.services.dify.wire import AppParameters, ChatEvent, ChatRequest, Started
-from app.services.errors import DifyConversationGone, DifyError, DifyUnavailable
+from app.services.errors import (
+    DifyConversationGone,
+    DifyError,
+    DifyFormGone,
+    DifyFormRefused,
+    DifyProtocolError,
+    DifyRejected,
+    DifyUnavailable,
+)
 from app.utils.clock import Clock
 
+#: Whole time of leaving one file, in seconds.
+UPLOAD_TIMEOUT = 60.0
 #: Whole time of a stop, in seconds: who gives up does not wait for it.
 STOP_TIMEOUT = 2.0
+#: How a form is refused, by HTTP status: 412 says that it is done or has expired.
+_FORM_REFUSALS: Mapping[int, type[DifyRejected]] = {
+    400: DifyFormRefused,
+    404: DifyFormGone,
+    410: DifyFormGone,
+    412: DifyFormGone,
+}
 #: A stream in answer to a blocking call tells its first event at once, or never, in seconds.
 STRAY_STREAM_PATIENCE = 5.0
 
@@ -191,6 +215,103 @@ class DifyClient:
         found = parse_parameters((await self._calls.call("GET", "/parameters")).body)
         self.traits.parameters = found
         return found
+
+    async def upload(self, data: bytes, *, name: str, mime: str, user: str) -> str:
+        """
+        Leave a file with the app, for a question of the same user; returns its id.
+
+        Raises:
+            DifyRejected: it is too large, of a kind that is not taken, or the key is not accepted.
+            DifyError: as ``stream_chat``.
+        """
+        # Dify reads the name as UTF-8, not as an address is written.
+        form = aiohttp.FormData(quote_fields=False)
+        form.add_field("user", user)
+        # As a file it is sent piece by piece; as bytes it would stop all else for a while.
+        form.add_field("file", BytesIO(data), filename=name, content_type=mime)
+        reply = await self._calls.call("POST", "/files/upload", body=form, seconds=UPLOAD_TIMEOUT)
+        upload_id = _text(reply.body.get("id"))
+        if not upload_id:
+            raise DifyProtocolError("Dify 收下了文件,却没有给出编号")
+        return upload_id
+
+    async def suggested(self, message_id: str, user: str) -> tuple[str, ...]:
+        """
+        What the app suggests to ask after this answer of its own; it may ask a model for that.
+
+        Raises:
+            DifyError: as ``stream_chat``.
+        """
+        path = f"/messages/{quote(message_id, safe='')}/suggested?{urlencode({'user': user})}"
+        return parse_suggested((await self._calls.call("GET", path)).body)
+
+    async def rate(self, message_id: str, user: str, rating: Rating) -> None:
+        """
+        Tell what somebody thinks of an answer; told once more, it takes the place of the former one.
+
+        Args:
+            user: who asked; for any other the message is unknown.
+
+        Raises:
+            DifyError: as ``stream_chat``.
+        """
+        path = f"/messages/{quote(message_id, safe='')}/feedbacks"
+        body = orjson.dumps({"rating": rating.value, "user": user, "content": ""})
+        await self._calls.call("POST", path, body=body)
+
+    async def submit_form(
+        self, token: str, user: str, *, action: str, inputs: Mapping[str, str]
+    ) -> None:
+        """
+        Fill in the form of a run that waits; the run goes on.
+
+        Raises:
+            DifyFormGone: it is unknown, done already, or expired.
+            DifyFormRefused: it does not take these values, and waits on.
+            DifyError: as ``stream_chat``.
+        """
+        path = f"/form/human_input/{quote(token, safe='')}"
+        body = orjson.dumps({"inputs": dict(inputs), "action": action, "user": user})
+        await self._calls.call("POST", path, body=body, refusals=_FORM_REFUSALS)
+
+    async def resumed(self, run_id: str, user: str, token: str) -> Answer:
+        """
+        The whole answer of a run that goes on, at most ``streaming_timeout`` seconds from now.
+
+        What came before this call is not told again, so that the answer is what the run's end says.
+
+        Args:
+            token: of the form that was filled in: that it waited for it is no news.
+
+        Raises:
+            DifyError: as ``stream_chat``.
+        """
+        total_at = self._clock.monotonic() + self._app.streaming_timeout
+        path = f"/workflow/{quote(run_id, safe='')}/events?{urlencode({'user': user})}"
+        response = await self._transport.open(
+            "GET", path, seconds=self._app.first_event_timeout, is_stream=True
+        )
+        try:
+            if not is_event_stream(response):
+                reply = await self._transport.read(response, seconds=SIDE_CALL_TIMEOUT)
+                decipher(reply, has_conversation=False, now=self._clock.time())
+                raise DifyProtocolError("Dify 没有打开运行的事件流")
+            limits = StreamLimits(
+                total_at=total_at,
+                first_event_at=self._clock.monotonic() + self._app.first_event_timeout,
+                gap=self._app.gap_timeout,
+            )
+            events = EventStream(
+                response,
+                limits=limits,
+                clock=self._clock,
+                has_conversation=False,
+                output_key=self._output_key_of(self.traits.endpoint),
+                known_form=token,
+            )
+            return await collect_run(events)
+        finally:
+            response.close()
 
     async def _chat_blocking(self, request: ChatRequest, total_at: float) -> Answer:
         opened = await self._open(request, total_at, is_stream=False)

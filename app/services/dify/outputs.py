@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from app.models.flow import AnswerFile
+from app.services.dify.files import files_of_outputs, is_file_output
 
 #: The words by which an end node's output is usually called, the surest one first.
 USUAL: Final = ("answer", "text", "output", "result")
@@ -17,6 +20,8 @@ class Output:
     text: str = ""
     #: Names of the outputs of which none is known to be it; empty: the text is the answer.
     unclear: tuple[str, ...] = ()
+    #: Those among the outputs; they are never its text.
+    files: tuple[AnswerFile, ...] = ()
 
 
 def parse_outputs(outputs: Mapping[str, Any], key: str | None) -> Output:
@@ -27,6 +32,14 @@ def parse_outputs(outputs: Mapping[str, Any], key: str | None) -> Output:
         key: name of the output that is the answer; empty: one of the usual names, or else the only
             output that is a text; None: of a chatflow, which calls it ``answer`` or has none.
     """
+    files = files_of_outputs(outputs)
+    words = {name: value for name, value in outputs.items() if not is_file_output(value)}
+    if files and (not words or (key and key not in words and key in outputs)):
+        return Output(files=files)
+    return replace(_of_words(words, key), files=files)
+
+
+def _of_words(outputs: Mapping[str, Any], key: str | None) -> Output:
     if key is None:
         return Output(text=_readable(outputs.get(CHATFLOW_OUTPUT)))
     if not outputs:

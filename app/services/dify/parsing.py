@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from app.models.flow import Answer, Usage
+from app.services.dify.files import parse_file, parse_files
+from app.services.dify.human_input import parse_form
 from app.services.dify.outputs import parse_outputs
 from app.services.dify.sse import SseEvent
+from app.services.dify.uploads import parse_uploads
 from app.services.dify.wire import (
     AppParameters,
     ChatEvent,
     Ended,
     Failed,
+    FileSaid,
     Frame,
     InputField,
     Paused,
@@ -32,6 +37,11 @@ from app.services.errors import DifyProtocolError
 _MAX_ID = 64
 _MAX_NUMBER_TEXT = 40
 _MAX_COUNT = 2**63 - 1
+#: Most documents of an answer that are kept, and most characters of a name.
+_MAX_SOURCES = 50
+_MAX_SOURCE = 200
+#: Most suggested questions of one answer that are looked at.
+_MAX_SUGGESTED = 50
 #: Longest time that an answer can have taken, in seconds.
 _MAX_SECONDS = 86_400.0
 
@@ -88,13 +98,16 @@ def parse_answer(body: Mapping[str, Any]) -> Answer:
     if "answer" not in body:
         raise DifyProtocolError("Dify 的应答中没有 answer 字段")
     ids = _ids("message", body)
+    metadata = _object(body, "metadata")
     return Answer(
         text=_text(body, "answer"),
+        files=parse_files(body.get("files")),
         conversation_id=ids.conversation_id,
         dify_message_id=ids.message_id,
         task_id=ids.task_id,
         workflow_run_id=ids.workflow_run_id,
-        usage=_usage(_object(_object(body, "metadata"), "usage")),
+        usage=_usage(_object(metadata, "usage")),
+        sources=_sources(metadata),
     )
 
 
@@ -106,7 +119,9 @@ def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
         is_output_moderated=avoidance.get("enabled") is True
         and outputs.get("enabled") is not False,
         opening_statement=_text(body, "opening_statement"),
+        suggests=_object(body, "suggested_questions_after_answer").get("enabled") is True,
         inputs=_input_fields(body.get("user_input_form")),
+        uploads=parse_uploads(body),
     )
 
 
@@ -128,6 +143,19 @@ def _input_fields(form: object) -> tuple[InputField, ...]:
         for field in fields
         if _text(field, "variable")
     )
+
+
+def parse_suggested(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """
+    What ``/messages/<id>/suggested`` says.
+
+    Raises:
+        DifyProtocolError: there is no list in it.
+    """
+    data = body.get("data")
+    if not isinstance(data, list):
+        raise DifyProtocolError("Dify 的建议问题中没有 data 字段")
+    return tuple(one for one in data[:_MAX_SUGGESTED] if isinstance(one, str))
 
 
 def parse_messages(body: Mapping[str, Any]) -> tuple[StoredMessage, ...]:
@@ -154,9 +182,11 @@ def parse_run(
     if isinstance(outputs, str):
         # Older releases give it as the text of its JSON.
         outputs = load_object(outputs)
+    output = parse_outputs(outputs if isinstance(outputs, dict) else {}, output_key)
     return StoredRun(
         status=status,
-        answer=parse_outputs(outputs if isinstance(outputs, dict) else {}, output_key).text,
+        answer=output.text,
+        files=output.files,
         error=_text(body, "error"),
         usage=Usage(total_tokens=_count(body, "total_tokens")),
         goes_on_alone=goes_on_alone,
@@ -170,6 +200,8 @@ def _stored_message(body: Mapping[str, Any]) -> StoredMessage:
         answer=_text(body, "answer"),
         status=_text(body, "status"),
         created_at=_count(body, "created_at"),
+        files=parse_files(body.get("message_files")),
+        sources=_sources(body),
     )
 
 
@@ -181,7 +213,11 @@ def answer_events(answer: Answer) -> tuple[ChatEvent, ...]:
         task_id=answer.task_id,
         workflow_run_id=answer.workflow_run_id,
     )
-    return started, TextDelta(text=answer.text), Ended(usage=answer.usage)
+    return (
+        started,
+        TextDelta(text=answer.text),
+        Ended(usage=answer.usage, files=answer.files, sources=answer.sources),
+    )
 
 
 def _event(name: str, body: Mapping[str, Any]) -> ChatEvent:
@@ -202,7 +238,17 @@ def _message_replace(body: Mapping[str, Any]) -> ChatEvent:
 
 
 def _message_end(body: Mapping[str, Any]) -> ChatEvent:
-    return Ended(usage=_usage(_object(_object(body, "metadata"), "usage")))
+    metadata = _object(body, "metadata")
+    return Ended(
+        usage=_usage(_object(metadata, "usage")),
+        files=parse_files(body.get("files")),
+        sources=_sources(metadata),
+    )
+
+
+def _message_file(body: Mapping[str, Any]) -> ChatEvent:
+    file = parse_file(body)
+    return Unknown(name="message_file") if file is None else FileSaid(file=file)
 
 
 def _error(body: Mapping[str, Any]) -> ChatEvent:
@@ -212,7 +258,8 @@ def _error(body: Mapping[str, Any]) -> ChatEvent:
 
 
 def _paused(body: Mapping[str, Any]) -> ChatEvent:
-    return Paused(form=_text(_object(body, "data"), "form_content"))
+    form = parse_form(_object(body, "data"))
+    return Paused(form=form.text, request=form.request)
 
 
 def _ping(_body: Mapping[str, Any]) -> ChatEvent:
@@ -231,6 +278,7 @@ def _workflow_finished(body: Mapping[str, Any], output_key: str | None) -> ChatE
         error=_text(data, "error"),
         usage=Usage(total_tokens=_count(data, "total_tokens")),
         unclear_outputs=output.unclear,
+        files=(*output.files, *parse_files(data.get("files"))),
     )
 
 
@@ -240,6 +288,7 @@ _PARSERS: Mapping[str, Callable[[Mapping[str, Any]], ChatEvent]] = {
     "message": _message,
     "agent_message": _agent_message,
     "message_replace": _message_replace,
+    "message_file": _message_file,
     "message_end": _message_end,
     "workflow_paused": _paused,
     "human_input_required": _paused,
@@ -270,6 +319,17 @@ def _usage(body: Mapping[str, Any]) -> Usage:
         total_price=_number_text(body, "total_price"),
         currency=_text(body, "currency")[:_MAX_NUMBER_TEXT],
     )
+
+
+def _sources(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the documents among the ``retriever_resources``, each once, the best ones first."""
+    resources = body.get("retriever_resources")
+    named = (
+        _text(one, "document_name").strip()[:_MAX_SOURCE]
+        for one in (resources if isinstance(resources, list) else ())
+        if isinstance(one, dict)
+    )
+    return tuple(islice(dict.fromkeys(filter(None, named)), _MAX_SOURCES))
 
 
 def _object(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,10 +1,14 @@
 """Short calls to Dify that ask no model: one JSON object in, within seconds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
 from app.services.dify.responses import decipher
 from app.services.dify.transport import Transport
+from app.services.errors import DifyRejected
 from app.utils.clock import Clock
 
 #: Whole time of one call, in seconds, unless it is told another.
@@ -31,9 +35,10 @@ class SideCalls:
         method: str,
         path: str,
         *,
-        body: bytes | None = None,
+        body: bytes | aiohttp.FormData | None = None,
         has_conversation: bool = False,
         seconds: float | None = None,
+        refusals: Mapping[int, type[DifyRejected]] | None = None,
     ) -> SideReply:
         """
         One call.
@@ -41,6 +46,7 @@ class SideCalls:
         Args:
             has_conversation: it names a conversation, so that a 404 may be about that.
             seconds: for the whole call; None: ``SIDE_CALL_TIMEOUT``.
+            refusals: what a refusal with an HTTP status means to this call.
 
         Raises:
             DifyError: the subclass says who is at fault.
@@ -53,5 +59,12 @@ class SideCalls:
             release = response.headers.get("X-Version", "")
         finally:
             response.close()
-        found = decipher(reply, has_conversation=has_conversation, now=self._clock.time())
+        try:
+            found = decipher(reply, has_conversation=has_conversation, now=self._clock.time())
+        except DifyRejected as error:
+            meaning = (refusals or {}).get(reply.status)
+            if meaning is None:
+                raise
+            about = f"Dify 应答 {reply.status}"
+            raise meaning(about, words=str(error), peer_code=error.peer_code) from error
         return SideReply(body=found, release=release)

@@ -11,7 +11,7 @@ from app.services.dify.assembly import Assembly
 from app.services.dify.parsing import parse_frame
 from app.services.dify.sse import SseDecoder, SseEvent
 from app.services.dify.transport import read_chunk
-from app.services.dify.wire import ChatEvent, Ping
+from app.services.dify.wire import ChatEvent, Paused, Ping
 from app.services.errors import DifyError, DifyUnavailable
 from app.utils.clock import Clock
 
@@ -54,9 +54,12 @@ class EventStream(AsyncIterator[ChatEvent]):
         has_conversation: bool,
         silence: type[DifyError] = DifyUnavailable,
         output_key: str | None = None,
+        known_form: str = "",
     ) -> None:
         self._response = response
         self._output_key = output_key
+        #: Token of a form that is filled in: a run that waited for it does so no more.
+        self._known_form = known_form
         self._limits = limits
         self._clock = clock
         self._silence = silence
@@ -112,6 +115,9 @@ class EventStream(AsyncIterator[ChatEvent]):
     def _take(self, events: list[SseEvent]) -> None:
         for event in events:
             frame = parse_frame(event, output_key=self._output_key)
+            if self._is_known(frame.event):
+                self._has_event = True
+                continue
             if isinstance(frame.event, Ping):
                 self._pings += 1
             else:
@@ -121,6 +127,14 @@ class EventStream(AsyncIterator[ChatEvent]):
                 self._failure = self._assembly.failure()
                 return
         self._set_end()
+
+    def _is_known(self, event: ChatEvent) -> bool:
+        """A pause that is over: of the very form, or without one, as it stands behind a form."""
+        if not self._known_form or not isinstance(event, Paused):
+            return False
+        if event.request is None:
+            return not event.form
+        return event.request.token == self._known_form
 
     def _set_end(self) -> None:
         now = self._clock.monotonic()

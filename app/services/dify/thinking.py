@@ -90,8 +90,7 @@ class ThinkFilter:
         """
         match event:
             case TextDelta():
-                self._scanner.read(event)
-                return self._news()
+                return self._form(event) if event.is_form else self._read(event)
             case TextReplaced():
                 return [self._replaced(event)]
             case Ended() | Failed():
@@ -131,6 +130,19 @@ class ThinkFilter:
         self._is_replaced = True
         self._note(text)
         return replace(event, text=text)
+
+    def _read(self, event: TextDelta) -> list[ChatEvent]:
+        self._scanner.read(event)
+        return self._news()
+
+    def _form(self, event: TextDelta) -> list[ChatEvent]:
+        """A form is never a thought, even behind one without an end."""
+        news = self.finish()
+        self._scanner = ThinkScanner()
+        text = without_thinking(event.text)
+        text = text if self._is_seen else text.lstrip("\n")
+        self._note(text)
+        return [*news, replace(event, text=text)]
 
     def _fill_in(self, text: str) -> list[ChatEvent]:
         news = self.finish()

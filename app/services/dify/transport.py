@@ -66,7 +66,7 @@ class Transport:
         method: str,
         path: str,
         *,
-        body: bytes | None = None,
+        body: bytes | aiohttp.FormData | None = None,
         seconds: float,
         is_stream: bool = False,
     ) -> aiohttp.ClientResponse:
@@ -79,7 +79,7 @@ class Transport:
             DifyError: no connection within ``CONNECT_TIMEOUT``, or no head within *seconds*.
         """
         headers = {"Authorization": f"Bearer {self._app.api_key}"}
-        if body is not None:
+        if isinstance(body, bytes):
             headers["Content-Type"] = "application/json"
         if is_stream:
             # A compressing proxy would hold pieces of the answer back.

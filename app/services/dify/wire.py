@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models.flow import Usage
+from app.models.flow import AnswerFile, Form, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,13 +80,30 @@ class InputField:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UploadRules:
+    """Which files an app takes along with a question."""
+
+    #: ``image``, ``document``, ``audio``, ``video``, ``custom``; empty: none.
+    kinds: frozenset[str] = frozenset()
+    #: Of ``custom`` ones, in lower case with the dot.
+    extensions: frozenset[str] = frozenset()
+    #: With one question; 0: not said.
+    most: int = 0
+    #: Largest file of a kind, in bytes; what is missing is not said.
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AppParameters:
     """What an app says about itself that matters to us."""
 
     #: Its answers are checked for words; what was streamed may be replaced late.
     is_output_moderated: bool
     opening_statement: str = ""
+    #: It suggests what to ask next, behind each answer.
+    suggests: bool = False
     inputs: tuple[InputField, ...] = ()
+    uploads: UploadRules = field(default_factory=UploadRules)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +118,10 @@ class StoredMessage:
     status: str
     #: Seconds since 1970 by Dify's clock.
     created_at: int
+    #: Those of the answer.
+    files: tuple[AnswerFile, ...] = ()
+    #: As ``Ended`` has them.
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +136,7 @@ class StoredRun:
     usage: Usage
     #: Its release lets a run go on when nobody listens; else "running" may stand there for ever.
     goes_on_alone: bool
+    files: tuple[AnswerFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +164,8 @@ class TextDelta:
 
     text: str
     is_agent: bool = False
+    #: It is the form of a run that waits: no part of what a model said.
+    is_form: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,10 +178,20 @@ class TextReplaced:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FileSaid:
+    """A file that belongs to the answer."""
+
+    file: AnswerFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
     """``message_end``: the answer is whole."""
 
     usage: Usage = field(default_factory=Usage)
+    files: tuple[AnswerFile, ...] = ()
+    #: Names of the documents that the answer is from, each once.
+    sources: tuple[str, ...] = ()
 
 
 #: Statuses of a run that has no answer.
@@ -176,6 +210,7 @@ class WorkflowFinished:
     usage: Usage = field(default_factory=Usage)
     #: Names of the outputs, of which none is known to be the answer.
     unclear_outputs: tuple[str, ...] = ()
+    files: tuple[AnswerFile, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,8 +227,10 @@ class Failed:
 class Paused:
     """The run waits for a human; nothing more comes in this stream."""
 
-    #: What the run asks the human; empty if it does not say.
+    #: What the run asks the human, as he reads it; empty if it does not say, or was told as text.
     form: str = ""
+    #: How it is answered; None: not here.
+    request: Form | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +246,16 @@ class Unknown:
 
 
 ChatEvent = (
-    Started | TextDelta | TextReplaced | Ended | WorkflowFinished | Failed | Paused | Ping | Unknown
+    Started
+    | TextDelta
+    | TextReplaced
+    | FileSaid
+    | Ended
+    | WorkflowFinished
+    | Failed
+    | Paused
+    | Ping
+    | Unknown
 )
 
 

@@ -13,16 +13,26 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.models.content import Content, Pat, Quoted
-from app.models.flow import GroupMessage, Ignored, IgnoreReason, Origin, WcId
+from app.models.content import Content, File, Image, Pat, Quoted
+from app.models.flow import (
+    ECHO_TEXTS,
+    GroupMessage,
+    Ignored,
+    IgnoreReason,
+    MemberFile,
+    Origin,
+    WcId,
+)
 from app.services.ecloud.app_messages import QUOTE, app_message_of
 from app.services.ecloud.contents import RECALL, read_content
 from app.services.ecloud.fields import MAX_ACCOUNT, Fields
 from app.services.ecloud.markup import read_markup
 from app.services.ecloud.quote import quoted_by
 from app.services.ecloud.wire import (
+    ECHO_KINDS,
     MESSAGE_KINDS,
     NATIVE_TYPES,
+    OFFLINE_NOTICE,
     PRIVATE_KINDS,
     QUOTE_KINDS,
     ROOM_SUFFIX,
@@ -39,6 +49,9 @@ _LONGEST_TYPE = 8
 _CODE_LENGTH = 5
 _MENTION_NOTICE = "在群聊中@了"
 _NAME_SEPARATOR = " : "
+#: Longest XML of a picture or file that is kept, in characters.
+MAX_FILE_CONTENT = 16_384
+MAX_NAME = 255
 
 
 def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one per verdict
@@ -50,7 +63,7 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
             bounds its size.
 
     Returns:
-        The text that a person wrote in a group, or why there is none. A key that stands twice in
+        The text that a person wrote in a group, with what it quotes, or why there is none. A key that stands twice in
         one object makes the whole body ``BAD_JSON``: nobody knows which value was meant.
     """
     try:
@@ -79,6 +92,11 @@ def parse_callback(raw: bytes) -> GroupMessage | Ignored:  # noqa: PLR0911 - one
     if quote is None or kind is TypeKind.CONTROL:
         return _read_other(origin, kind, fields)
     return _read_text(origin, kind, quote, fields, odd=envelope.odd)
+
+
+def is_offline_notice(origin: Origin) -> bool:
+    """Whether the callback says that the account it came through is offline."""
+    return origin.message_type == OFFLINE_NOTICE
 
 
 def _ignored(origin: Origin, reason: IgnoreReason, detail: str = "", text: str = "") -> Ignored:
@@ -167,7 +185,18 @@ def _read_other(origin: Origin, kind: TypeKind, fields: Fields) -> Ignored:
     reason, detail = _reason_of_other(origin, kind, content), TYPE_NAMES[code]
     if code[-2:] == RECALL and reason is IgnoreReason.RECALL and content is None:
         reason, detail = IgnoreReason.BAD_SHAPE, "data.content"
-    return Ignored(origin=origin, reason=reason, detail=detail, content=content)
+    # Own ones may be what was sent: their echo has no text to be known by.
+    is_echo = reason is IgnoreReason.OWN_MESSAGE and code in ECHO_KINDS
+    echoed = ECHO_TEXTS[ECHO_KINDS[code]] if is_echo else ""
+    is_sent = reason is IgnoreReason.UNSUPPORTED_TYPE
+    return Ignored(
+        origin=origin,
+        reason=reason,
+        detail=detail,
+        text=echoed,
+        content=content,
+        file=_file_of(origin, content) if is_sent else None,
+    )
 
 
 def _reason_of_other(origin: Origin, kind: TypeKind, content: Content | None) -> IgnoreReason:
@@ -208,6 +237,23 @@ class _Words:
         if app is None:
             return cls(typed=title)
         return cls(typed=title or app.find("title").text, quoted=quoted_by(app))
+
+
+def _file_of(origin: Origin, content: Content | None) -> MemberFile | None:
+    """
+    What a person sent, for the gateway's own call; None: something that this needs is missing.
+
+    Its XML goes back to the gateway as it is.
+    """
+    is_known = origin.msg_id and origin.from_user and origin.bot_wc_id and origin.group_id
+    is_whole = isinstance(content, Image) or (isinstance(content, File) and content.is_there)
+    if not is_known or not is_whole or not isinstance(content, Image | File):
+        return None
+    if not 0 < len(content.xml) <= MAX_FILE_CONTENT:
+        return None
+    name = content.name[:MAX_NAME] if isinstance(content, File) else ""
+    is_image = isinstance(content, Image)
+    return MemberFile(msg_id=origin.msg_id, content=content.xml, is_image=is_image, name=name)
 
 
 def _read_text(  # noqa: PLR0911 - one per verdict

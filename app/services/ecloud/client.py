@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from app.models.flow import SentMessage, WcId
+from app.models.flow import MemberFile, SentMessage, WcId
 from app.services.ecloud.cards import ContactCard, Login, MemberCard, read_login, read_receipt
 from app.services.ecloud.responses import (
     FAILURES,
@@ -16,6 +16,7 @@ from app.services.ecloud.responses import (
     as_object,
     decipher_response,
     read_retry_after,
+    read_url,
     undecided_or,
 )
 from app.services.errors import (
@@ -42,6 +43,8 @@ class EcloudLogin:
     base_url: str
     #: Sent raw in the header of that name; a secret.
     authorization: str = field(repr=False)
+    #: The call that sends a picture; gateways have had several.
+    image_endpoint: str = "sendImage2"
 
     def __post_init__(self) -> None:
         if not (self.authorization.isascii() and self.authorization.isprintable()):
@@ -89,6 +92,38 @@ class EcloudClient:
             body["at"] = ",".join(at)
         return read_receipt(as_object(await self._call("/sendText", body, is_send=True)))
 
+    async def send_image(self, *, w_id: str, group_id: WcId, url: str) -> SentMessage:
+        """
+        Send a picture into a group; the gateway fetches it from *url* itself.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "content": url}
+        path = f"/{self._login.image_endpoint}"
+        return read_receipt(as_object(await self._call(path, body, is_send=True)))
+
+    async def send_file(self, *, w_id: str, group_id: WcId, url: str, name: str) -> SentMessage:
+        """
+        Send a file into a group; the gateway fetches it from *url* itself.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "path": url, "fileName": name}
+        return read_receipt(as_object(await self._call("/sendFile", body, is_send=True)))
+
+    async def get_file_url(self, *, w_id: str, file: MemberFile) -> str:
+        """
+        Where something that a person sent can be fetched; empty: the gateway does not say.
+
+        Pictures come in their usual size: the large one is often missing.
+        """
+        body: dict[str, Any] = {"wId": w_id, "msgId": _number(file.msg_id), "content": file.content}
+        if file.is_image:
+            return read_url(await self._call("/getMsgImg", {**body, "type": 0}))
+        return read_url(await self._call("/getMsgFile", body))
+
     async def get_contacts(self, w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """
         Look up people and groups, at most ``MAX_CONTACTS``; unknown ones are left out.
@@ -129,6 +164,12 @@ class EcloudClient:
             return False
         answer = as_object(data).get("isOnline", data if isinstance(data, bool) else True)
         return str(answer).lower() not in {"false", "0"}
+
+    async def offline_reason(self, wc_id: WcId) -> str:
+        """Why an account is offline; empty: it is not, or the gateway does not say."""
+        found = as_list(await self._call("/offlineReason", {"wcId": wc_id}))
+        own = (one for one in found if one.get("wcId") in (None, wc_id))
+        return next((str(one["reason"]) for one in own if one.get("reason")), "")
 
     async def set_callback_url(self, url: str) -> None:
         """Have all callbacks of this login posted to *url*; a test callback follows."""
@@ -211,3 +252,8 @@ class EcloudClient:
             retry_after=error.retry_after,
             peer_code=error.peer_code.replace(secret, _MASK) if secret else error.peer_code,
         )
+
+
+def _number(msg_id: str) -> int | str:
+    """As the gateway told it: a number."""
+    return int(msg_id) if msg_id.isascii() and msg_id.isdigit() else msg_id

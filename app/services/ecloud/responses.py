@@ -120,6 +120,15 @@ def as_object(data: Any) -> Mapping[str, Any]:
     return next(iter(as_list(data)), {})
 
 
+def read_url(data: Any) -> str:
+    """The address in the answer of a media call, by any of the names that were seen; empty: none."""
+    if isinstance(data, str):
+        return data.strip()
+    found = as_object(data)
+    urls = (found.get(name) for name in ("url", "imgUrl", "imageUrl", "src"))
+    return next((url.strip() for url in urls if isinstance(url, str) and url.strip()), "")
+
+
 def _read_envelope(body: bytes) -> Mapping[str, Any] | None:
     try:
         envelope = from_json(body.removeprefix(_UTF8_BOM))

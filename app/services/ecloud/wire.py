@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from app.models.flow import SegmentKind
+
 ROOM_SUFFIX = "@chatroom"
 EVERYBODY = "notify@all"
 
@@ -27,6 +29,10 @@ PRIVATE_KINDS = frozenset({TypeKind.PRIVATE_TEXT, TypeKind.PRIVATE_QUOTE, TypeKi
 MESSAGE_KINDS = TEXT_KINDS | QUOTE_KINDS | {TypeKind.GROUP_OTHER, TypeKind.PRIVATE_OTHER}
 
 
+#: What a message of ours is the echo of, besides text. A file comes twice; only when it is all there
+#: it counts, so that each sending has one echo.
+ECHO_KINDS = {"80002": SegmentKind.IMAGE, "80009": SegmentKind.FILE}
+
 _CONTENT = {
     "02": "图片",
     "03": "视频",
@@ -49,8 +55,10 @@ _CONTENT = {
     "21": "音乐",
 }
 
+#: Type of the callback that an account went offline.
+OFFLINE_NOTICE = "30000"
 CONTROL_TYPES = {
-    "30000": "账号离线",
+    OFFLINE_NOTICE: "账号离线",
     "30001": "好友请求",
     "30002": "视频下载完成",
     "30003": "朋友圈视频已发送",
@@ -97,7 +105,7 @@ NATIVE_TYPES: dict[int, str] = {
     1: "60022",
     2: "80005",
     3: "60005",
-    4: "30000",
+    4: OFFLINE_NOTICE,
     5: "60001",
     6: "60002",
     7: "60003",

@@ -67,6 +67,10 @@ class Keys:
         """SET of peers of which failures are noted; with ``:<peer>`` behind it the HASH of one."""
         return f"{self.namespace}ecloud:breaker"
 
+    def limit(self, app: str) -> str:
+        """HASH of what all processes know of how much *app* takes, and of what each of them has."""
+        return f"{self.namespace}ecloud:limit:{app}"
+
     @property
     def spilling(self) -> str:
         """ZSET of processes whose spill files have something that SQL does not know yet."""
@@ -128,6 +132,23 @@ class Keys:
     def sender(self, bot: WcId) -> str:
         """STRING token of the process that sends for the account."""
         return f"{self.namespace}ecloud:sender:{bot}"
+
+    def pace(self, bot: WcId) -> str:
+        """ZSET call → seconds since 1970, of what the account sent in the last minutes."""
+        return f"{self.namespace}ecloud:pace:{bot}"
+
+    def slowdown(self, bot: WcId) -> str:
+        """STRING ``<level>:<seconds since 1970>``, gone when the account has recovered."""
+        return f"{self.namespace}ecloud:slowdown:{bot}"
+
+    def sending(self, bot: WcId) -> str:
+        """STRING what the account's sender does now, gone soon after it does not say so any more."""
+        return f"{self.namespace}ecloud:sending:{bot}"
+
+    @property
+    def doubted(self) -> str:
+        """SET of accounts of which a callback said that they are offline."""
+        return f"{self.namespace}ecloud:doubted"
 
     def task(self, name: str) -> str:
         """STRING token of the process that does one periodic task."""

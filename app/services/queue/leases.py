@@ -24,6 +24,7 @@ class Lease:
         self._key = key
         self._seconds = seconds
         self._clock = clock
+        self.holder = holder
         self.token = f"{holder}:{secrets.token_hex(6)}"
         self._held_until = 0.0
 

@@ -25,10 +25,10 @@ def no_outbox_mark() -> None:
         return True
 
     def make_idle(idle: Any) -> Any:
-        async def write_and_idle(self: Any, stop: Any) -> None:
+        async def write_and_idle(self: Any, *arguments: Any) -> None:
             while receipts:
                 await self._outbox.mark_sent(receipts.pop(0))
-            await idle(self, stop)
+            await idle(self, *arguments)
 
         return write_and_idle
 

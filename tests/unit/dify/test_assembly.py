@@ -1,12 +1,13 @@
 """When an answer is whole, when it failed, and what its text is."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.flow import Answer, Usage
+from app.models.flow import Answer, Form, Usage
 from app.services.dify import assembly as assembly_module
 from app.services.dify.assembly import Assembly, collect
 from app.services.dify.wire import (
@@ -71,6 +72,8 @@ def text(value: str, *, is_agent: bool = False) -> TextDelta:
         ((text("a"), Ended(), Failed(code="late")), "a"),
         ((text("a"), Paused()), "a"),
         ((Paused(form="?"), Paused()), "?"),
+        ((Paused(form="?"), Paused(form="!")), "?"),
+        ((text("a"), Paused(form="?"), Paused()), "a\n\n?"),
         ((Ping(), Unknown(name="node_started"), text("a"), Ended()), "a"),
     ],
 )
@@ -93,7 +96,8 @@ def test_whole_answers(events: Sequence[ChatEvent], answer: str) -> None:
         ((text("a"), WorkflowFinished(status="failed", error="bad template")), DifyRejected),
         ((WorkflowFinished(status="failed", error="Connection refused"),), DifyUnavailable),
         ((WorkflowFinished(status="failed"), Failed(code="invalid_param")), DifyRejected),
-        ((text("a"), WorkflowFinished(status="stopped")), DifyRejected),
+        ((WorkflowFinished(status="stopped"),), DifyRejected),
+        ((text(" \n"), WorkflowFinished(status="stopped")), DifyRejected),
         ((Ended(), WorkflowFinished(status="failed")), DifyRejected),
     ],
 )
@@ -105,6 +109,27 @@ def test_answers_that_are_none(events: Sequence[ChatEvent], kind: type[DifyError
     with pytest.raises(DifyError) as caught:
         assembly.result()
     assert type(caught.value) is kind
+
+
+def test_what_a_run_said_before_it_was_stopped_is_a_part_of_an_answer() -> None:
+    """Nobody would ever see it otherwise; the verdict says that it is none whole."""
+    assembly = fold(text("a"), WorkflowFinished(status="stopped"), Ended())
+
+    assert assembly.is_complete
+    assert (assembly.result().text, assembly.result().is_cut_short) == ("a", True)
+
+
+def test_a_form_goes_along_with_what_was_said_before_it() -> None:
+    """So that it is not said again when the run goes on; a reader behind a filter sees the same."""
+    form = Form(token="t")
+    first, second = Assembly(), Assembly()
+    for event in (text("a"), Paused(form="?", request=form), Paused()):
+        for told in first.feed(Frame(event=event)):
+            second.feed(Frame(event=told))
+
+    assert first.answer() == second.answer()
+    assert second.answer().form == replace(form, said="a")
+    assert second.answer().text == "a\n\n?"
 
 
 def test_conversation_that_is_gone_is_told_from_other_failures() -> None:

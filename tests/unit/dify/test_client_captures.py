@@ -73,7 +73,6 @@ FAILURES: list[tuple[str, type[DifyError], str]] = [
     ("0.15.3/err__empty_query", DifyRejected, "query is required"),
     ("0.15.3/err__unknown_conversation_streaming", DifyConversationGone, "Not Exists"),
     ("0.15.3/limit__max_active_requests_1_blocking", DifyOverloaded, "Too many requests"),
-    ("1.13.0/chatflow_llm__stopped_midway_streaming", DifyRejected, "Stopped by user"),
     ("1.13.0/chatflow_node_fails__streaming", DifyUnavailable, "Connection refused"),
     ("1.13.0/err__bad_key", DifyRejected, "Access token is invalid"),
     ("1.13.0/err__chatflow_unknown_conversation_streaming", DifyConversationGone, "事件"),
@@ -82,6 +81,7 @@ FAILURES: list[tuple[str, type[DifyError], str]] = [
     ("1.13.0/limit__max_active_requests_1_streaming", DifyOverloaded, "Too many requests"),
 ]
 ELSEWHERE = {
+    "1.13.0/chatflow_llm__stopped_midway_streaming",
     "0.15.3/info",
     "0.15.3/parameters",
     "1.13.0/chatflow_llm__blocking",
@@ -244,6 +244,19 @@ async def test_recorded_failures_by_fault(
     assert type(caught.value) is kind
     assert words in str(caught.value)
     assert KEY not in repr(caught.value)
+
+
+async def test_what_a_chatflow_said_before_it_was_stopped_is_a_part_of_an_answer(
+    dify: FakeDify, make_client: ClientMaker
+) -> None:
+    """As 1.13.0 tells it."""
+    capture = captures.load("1.13.0/chatflow_llm__stopped_midway_streaming")
+    dify.answer(replay(capture))
+
+    answer = await streamed_answer(make_client(gap_timeout=1.0), capture)
+
+    assert answer.is_cut_short
+    assert answer.text
 
 
 async def test_blocking_call_that_1_13_0_leaves_silent_is_streamed_instead(

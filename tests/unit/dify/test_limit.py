@@ -6,34 +6,54 @@ from contextlib import AsyncExitStack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
-from app.services.dify.limit import CALM_PRESSES, AdaptiveLimit, Gate
+from app.models.limit import Grant
+from app.services.dify.gate import Gate
+from app.services.dify.limit import Places, Share
 from app.services.errors import DifyError, DifyOverloaded, DifyRejected, DifyUnavailable
+from app.utils.clock import SystemClock
+
+
+class HandClock(SystemClock):
+    """Goes on when it is told to."""
+
+    now = 100.0
+
+    @override
+    def monotonic(self) -> float:
+        return self.now
 
 
 def gate(initial: int, maximum: int = 64) -> Gate:
     """A gate at its beginning."""
-    return Gate(AdaptiveLimit.starting_at(initial, maximum=maximum))
+    return Gate(Places(initial, maximum=maximum, clock=SystemClock()))
 
 
-def test_as_many_successes_as_slots_give_about_one_slot() -> None:
-    """Additive increase."""
-    limit = AdaptiveLimit.starting_at(16, maximum=64)
-    for _ in range(17):
-        limit = limit.after_success()
-
-    assert limit.slots == 17
+def granted(share: int, *, generation: int = 0, pace: int = 0, late: float = 0.0) -> Grant:
+    """What the processes agreed on."""
+    return Grant(share=share, limit=16.0, generation=generation, pace=pace, late=late)
 
 
-def test_trouble_halves_down_to_one() -> None:
-    """Multiplicative decrease; a limit of nothing would never recover."""
-    limit = AdaptiveLimit.starting_at(16, maximum=64)
-    slots = []
-    for _ in range(6):
-        limit = limit.after_trouble()
-        slots.append(limit.slots)
+def test_trouble_halves_a_share_down_to_one_and_successes_bring_back_what_was_given() -> None:
+    """Before the others have heard; more than was given is not this process' to take."""
+    share = Share.of(8)
+    down = []
+    for _ in range(5):
+        share = share.after_trouble()
+        down.append(share.slots)
+    for _ in range(60):
+        share = share.after_success()
 
-    assert slots == [8, 4, 2, 1, 1, 1]
+    assert down == [4, 2, 1, 1, 1]
+    assert share.slots == 8
+
+
+def test_a_share_of_nothing_stays_nothing() -> None:
+    """More processes than places: not every one has some."""
+    share = Share.of(0)
+
+    assert share.after_trouble().slots == share.after_success().slots == 0
 
 
 @pytest.mark.parametrize(
@@ -41,16 +61,7 @@ def test_trouble_halves_down_to_one() -> None:
 )
 def test_odd_settings_are_brought_into_order(initial: int, maximum: int, slots: int) -> None:
     """Between one and the maximum, and the maximum at least one."""
-    assert AdaptiveLimit.starting_at(initial, maximum=maximum).slots == slots
-
-
-@given(steps=st.lists(st.booleans(), max_size=200), maximum=st.integers(1, 20))
-def test_limit_stays_between_one_and_its_maximum(steps: list[bool], maximum: int) -> None:
-    """Whatever happens."""
-    limit = AdaptiveLimit.starting_at(4, maximum=maximum)
-    for is_success in steps:
-        limit = limit.after_success() if is_success else limit.after_trouble()
-        assert 1 <= limit.slots <= maximum
+    assert gate(initial, maximum).slots == slots
 
 
 async def settle() -> None:
@@ -203,16 +214,6 @@ async def test_lowered_limit_holds_newcomers_until_enough_have_left() -> None:
     await callers.cancel("d", "e")
 
 
-async def test_success_raises_the_limit_to_its_maximum_only() -> None:
-    """One by one."""
-    grown = gate(2, maximum=3)
-    for _ in range(20):
-        async with grown.slot():
-            pass
-
-    assert grown.slots == 3
-
-
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["come", "leave", "fail", "cancel"]), st.integers(0, 9)),
@@ -241,42 +242,157 @@ async def test_gate_never_loses_a_place(steps: list[tuple[str, int]]) -> None:
     assert (callers.gate.in_use, callers.gate.waiting) == (0, 0)
 
 
-async def test_a_full_gate_that_is_pressed_opens_one_place_more() -> None:
-    """Slow answers are no overload: who comes later does not wait for the first of them."""
+async def test_a_grant_lets_those_in_who_wait_and_a_smaller_one_throws_nobody_out() -> None:
+    """Whoever is in flight stays; nobody new comes until enough have left."""
     callers = Callers(gate(2))
     await callers.come("a", "b", "c", "d")
-
-    callers.gate.press()
+    callers.gate.take(granted(3))
     await settle()
-
     assert callers.inside == ["a", "b", "c"]
 
+    callers.gate.take(granted(0))
+    await callers.leave("a")
+    assert (callers.inside, callers.gate.in_use) == (["a", "b", "c"], 2)
+    callers.gate.take(granted(3))
+    await settle()
+    assert callers.inside == [*"abcd"]
+    await callers.cancel(*"bcd")
 
-async def test_a_gate_with_room_does_not_grow_by_presses() -> None:
-    """Nobody waits."""
+
+async def test_what_is_told_is_told_once() -> None:
+    """Successes of full moments, the press, and the most that were there since the last time."""
+    callers = Callers(gate(2))
+    await callers.come("a", "b", "c")
+    callers.gate.press()
+    await callers.leave("a")
+    await callers.leave("b")
+    first, second = callers.gate.news(), callers.gate.news()
+
+    assert (first.successes, first.is_pressed, first.in_use, first.wanted) == (2, True, 1, 7)
+    assert (second.successes, second.is_pressed, second.in_use, second.wanted) == (0, False, 1, 2)
+    await callers.cancel("c")
+
+
+async def test_answers_of_calm_moments_say_nothing_about_a_higher_limit() -> None:
+    """A limit of which less than half is used was not tried."""
+    callers = Callers(gate(8))
+    await callers.come("a", "b", "c")
+    for name in "abc":
+        await callers.leave(name)
+    assert callers.gate.news().successes == 0
+
+    await callers.come("d", "e", "f", "g")
+    for name in "defg":
+        await callers.leave(name)
+    assert callers.gate.news().successes == 1
+
+
+async def test_trouble_is_urgent_and_told_with_its_generation() -> None:
+    """What came in before the last cut, by whomever, is no news to the others."""
+    callers = Callers(gate(4))
+    await callers.come("a", "b")
+    callers.gate.take(granted(4, generation=1))
+    callers.gate.is_urgent.clear()
+    await callers.leave("a", DifyOverloaded("429"))
+    assert not callers.gate.is_urgent.is_set()
+    assert callers.gate.news().trouble == ""
+
+    await callers.come("c")
+    await callers.leave("c", DifyOverloaded("429"))
+    assert callers.gate.is_urgent.is_set()
+    news = callers.gate.news()
+    assert (news.trouble, news.generation) == ("dify_overloaded", 1)
+    await callers.cancel("b")
+
+
+async def test_trouble_that_could_not_be_told_is_told_the_next_time() -> None:
+    """Redis was away; and a grant that did not know of it does not undo the halving."""
+    callers = Callers(gate(8))
+    await callers.come("a")
+    await callers.leave("a", DifyUnavailable("x"))
+    callers.gate.keep(callers.gate.news())
+    callers.gate.take(granted(8))
+
+    assert callers.gate.slots == 4
+    assert callers.gate.news().trouble == "dify_unavailable"
+    callers.gate.take(granted(6, generation=1))
+    assert callers.gate.slots == 6
+
+
+async def test_more_to_do_than_was_told_is_urgent() -> None:
+    """Once: it is told as twice as much, so the next callers are no news."""
     callers = Callers(gate(2))
     await callers.come("a")
+    assert callers.gate.is_urgent.is_set()
+    assert callers.gate.news().wanted == 2
+    await callers.come("b")
+    assert not callers.gate.is_urgent.is_set()
+    assert callers.gate.news().wanted == 5
+    await callers.come("c", "d", "e")
+    assert not callers.gate.is_urgent.is_set()
+    await callers.come("f")
+    assert callers.gate.is_urgent.is_set()
+    await callers.cancel(*"abcdef")
 
+
+async def test_a_gate_with_room_or_without_anybody_does_not_press() -> None:
+    """Nobody waits for Dify."""
+    callers = Callers(gate(2))
+    await callers.come("a")
+    callers.gate.press()
+    assert not callers.gate.news().is_pressed
+    await callers.leave("a")
+    callers.gate.take(granted(0))
     callers.gate.press()
 
-    assert callers.gate.slots == 2
+    assert not callers.gate.news().is_pressed
 
 
-async def test_after_trouble_presses_are_ignored_for_a_while() -> None:
-    """What Dify refused a moment ago is not tried at once."""
-    callers = Callers(gate(4))
-    await callers.come("a", "b", "c", "d", "e", "f")
-    await callers.leave("a", DifyOverloaded("429"))
-    sizes = []
-    for _ in range(CALM_PRESSES + 2):
-        callers.gate.press()
-        sizes.append(callers.gate.slots)
+def test_a_press_is_doubtful_while_those_who_came_last_have_no_first_byte() -> None:
+    """Until one of them has it in good time; before it is known what that is there is no doubt."""
+    clock = HandClock()
+    places = Places(2, maximum=64, clock=clock)
+    place = places.enter()
+    clock.now += 10
+    places.press()
+    assert places.news(0).is_pressed
+    places.press()
+    assert not places.news(0).is_doubtful
 
-    assert sizes == [2] * CALM_PRESSES + [3, 4]
+    places.take(granted(2, late=3.0))
+    places.press()
+    assert places.news(0).is_doubtful
+    places.hear(places.enter(), 1.0)
+    places.press()
+    assert not places.news(0).is_doubtful
+    places.hear(place, 20.0)
+    places.press()
+    assert not places.news(0).is_doubtful
 
 
-def test_presses_end_at_the_maximum() -> None:
-    """The setting is the bound."""
-    limit = AdaptiveLimit.starting_at(3, maximum=4)
+def test_first_bytes_are_told_apart_by_how_full_it_was_and_only_those_of_now() -> None:
+    """Once per question; whoever came before the limit changed waited behind others than now."""
+    places = Places(2, maximum=64, clock=HandClock())
+    former = places.enter()
+    places.take(granted(2, pace=1))
+    places.hear(former, 9.0)
+    places.leave(former)
+    alone, full = places.enter(), places.enter()
+    for seconds in (1.0, 5.0):
+        places.hear(alone, seconds)
+    places.hear(full, 2.0)
+    news = places.news(0)
 
-    assert limit.after_press().after_press().slots == 4
+    assert (news.pace, news.calm, news.full) == (1, (1.0,), (2.0,))
+
+
+def test_a_late_answer_is_no_reason_for_more_at_once() -> None:
+    """It came; more at once would have waited longer."""
+    places = Places(1, maximum=64, clock=HandClock())
+    places.take(granted(1, late=1.0))
+    for seconds in (0.5, 2.0):
+        place = places.enter()
+        places.hear(place, seconds)
+        places.succeed(place)
+
+    assert places.news(0).successes == 1

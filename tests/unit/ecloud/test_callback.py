@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.models.flow import GroupMessage, Ignored, IgnoreReason
+from app.models.flow import GroupMessage, Ignored, IgnoreReason, SegmentKind, echo_text
 from app.services.ecloud.callback import parse_callback
 from app.services.ecloud.wire import TYPE_KINDS
 
@@ -90,7 +90,7 @@ def parse_ignored(payload: Any) -> Ignored:
 
 def test_every_sample_has_its_expected_verdict() -> None:
     """No sample lies in the folder without saying what must become of it."""
-    assert set(SAMPLES) == set(QUESTIONS) | set(VERDICTS)
+    assert set(SAMPLES) == set(QUESTIONS) | set(VERDICTS) | {"group_quote"}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -392,6 +392,58 @@ def test_an_own_message_in_swapped_fields_is_own() -> None:
 def test_an_own_image_is_own() -> None:
     """Own comes before unsupported."""
     assert parse_ignored(sample("group_image", self=True)).reason is IgnoreReason.OWN_MESSAGE
+
+
+def test_a_picture_or_a_file_can_be_asked_for_later() -> None:
+    """By its id and its XML as they came; of a file the name is known."""
+    body = sample("group_file_finished")
+    picture = parse_ignored(sample("group_image")).file
+    file = parse_ignored(body).file
+
+    assert picture is not None
+    assert picture.is_image
+    assert picture.content == sample("group_image")["data"]["content"]
+    assert file is not None
+    assert not file.is_image
+    assert file.name.endswith(".xlsx")
+    assert file.msg_id == str(body["data"]["msgId"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"content": ...},
+        {"content": ""},
+        {"content": "x" * 20_000},
+        {"msgId": ...},
+        {"fromUser": ...},
+        {"self": True},
+    ],
+)
+def test_what_lacks_something_for_that_is_only_ignored(changes: dict[str, Any]) -> None:
+    """As before."""
+    assert parse_ignored(sample("group_image", **changes)).file is None
+
+
+@pytest.mark.parametrize("name", ["group_video", "group_voice", "group_file_announced"])
+def test_other_things_are_not_asked_for(name: str) -> None:
+    """A file not before it is all there."""
+    assert parse_ignored(sample(name)).file is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("80002", SegmentKind.IMAGE), ("80009", SegmentKind.FILE), ("80008", None), ("80006", None)],
+)
+def test_what_was_sent_is_known_by_its_kind(code: str, kind: SegmentKind | None) -> None:
+    """A file is told twice, and counts when it is all there; others' pictures are no echo."""
+    expected = "" if kind is None else echo_text(kind, "https://files.example.com/a")
+    own = parse(sample("group_image", self=True) | {"messageType": code})
+    other = parse(sample("group_image") | {"messageType": code})
+
+    assert isinstance(own, Ignored)
+    assert isinstance(other, Ignored)
+    assert (own.text, other.text) == (expected, "")
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,26 @@ async def test_nobody_mentioned_means_no_at(gateway: FakeGateway, client: Ecloud
     assert (sent.msg_id, sent.new_msg_id, sent.created_at) == ("", "", 0)
 
 
+async def test_a_picture_and_a_file_go_out_by_their_address(
+    gateway: FakeGateway, client: EcloudClient, http: aiohttp.ClientSession
+) -> None:
+    """Each by its own call; the one for pictures is told by the settings."""
+    url = "https://files.example.com/a.png?sign=x"
+    await client.send_image(w_id="w-1", group_id=GROUP, url=url)
+    await client.send_file(w_id="w-1", group_id=GROUP, url=url, name="图.png")
+    login = EcloudLogin(
+        name="旧", base_url=gateway.base_url, authorization=SECRET, image_endpoint="sendImage"
+    )
+    await EcloudClient(http, login, 5).send_image(w_id="w-1", group_id=GROUP, url=url)
+
+    to = {"wId": "w-1", "wcId": GROUP}
+    assert [(path, body) for path, _, body in gateway.calls] == [
+        ("/sendImage2", {**to, "content": url}),
+        ("/sendFile", {**to, "path": url, "fileName": "图.png"}),
+        ("/sendImage", {**to, "content": url}),
+    ]
+
+
 async def test_odd_receipts_have_no_ids(gateway: FakeGateway, client: EcloudClient) -> None:
     """A success is a success, whatever its data are."""
     odd: list[Any] = ["ok", [], {"msgId": 1.5, "newMsgId": {}, "createTime": "x"}]
