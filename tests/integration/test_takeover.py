@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from app.models.flow import WcId
+from app.services.presence import Witness
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_world import Account
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
@@ -139,6 +141,7 @@ async def test_a_message_whose_account_is_known_to_be_offline_is_answered_by_the
         await hear(bridge, "一 [[text=好]]")
         gateway.set_online(FIRST, online=False, notice=False)
         await bridge.runtime.gateways.query_all()
+        bridge.runtime.accounts.doubt(WcId(FIRST), Witness.NOTICE)
         await bridge.background.start()
         await bridge.until_settled(1)
         segments = await bridge.rows("SELECT bot_wc_id, tries FROM segments")
