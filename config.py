@@ -80,8 +80,6 @@ __all__ = [
     "load_settings",
 ]
 
-#: Settings that may be written down already, but that nothing reads yet: said at every start.
-NO_EFFECT_YET = frozenset({"console.password"})
 #: What the README shows where an operator has to put his own.
 PLACEHOLDERS = ("http://your-ecloud-domain.com", "your-authorization-token", "your-dify-api-key")
 
@@ -194,7 +192,6 @@ def _resolve(layers: Sequence[Layer], problems: list[Problem]) -> LoadedSettings
     sources = {name: chosen[name][1] if name in chosen else Source.DEFAULT for name in leaves()}
     warnings = [warning for layer in layers for warning in layer.warnings]
     warnings += _placeholder_warnings(values)
-    warnings += _no_effect_warnings(settings, values)
     return LoadedSettings(
         settings=settings, sources=MappingProxyType(sources), warnings=tuple(warnings)
     )
@@ -248,16 +245,6 @@ def _placeholder_warnings(values: Mapping[str, Found]) -> list[str]:
         f"{name} 还是示例里的占位值,请改成自己的(来源:{found.place})"
         for name, found in values.items()
         if found.value in PLACEHOLDERS
-    ]
-
-
-def _no_effect_warnings(settings: Settings, values: Mapping[str, Found]) -> list[str]:
-    return [
-        f"{leaf.name} 目前还没有作用,设置了也不会改变什么(来源:{values[leaf.name].place})"
-        for leaf in leaves().values()
-        if leaf.name in NO_EFFECT_YET
-        and leaf.name in values
-        and getattr(getattr(settings, leaf.section), leaf.key) != leaf.field.get_default()
     ]
 
 

@@ -13,13 +13,13 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from loguru import logger
 
 from app.api.app import create_app
 from app.api.callback import callback_router
 from app.api.callers import Callers
-from app.api.health import health_router
+from app.api.health import HealthView, health_router
 from app.api.server import (
     BACKLOG,
     Server,
@@ -29,6 +29,8 @@ from app.api.server import (
     raise_file_limit,
 )
 from app.api.views import make_health_view
+from app.console.entry import ConsoleEntry, mounts
+from app.console.first_operator import make_first_operator
 from app.opening import StartRefused
 from app.runtime import Role, Runtime, open_runtime, warm_up
 from app.utils.lock import AlreadyRunning
@@ -50,8 +52,9 @@ HARD_STOP_SIGNALS = 2
 class Process:
     """One process from start to stop."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, loaded: LoadedSettings) -> None:
         self._runtime = runtime
+        self._loaded = loaded
         self._background = Background(runtime)
         self._stopping = asyncio.Event()
         self._skips_delay = asyncio.Event()
@@ -77,11 +80,13 @@ class Process:
     async def _serve(self, listener: socket.socket) -> int:
         settings = self._runtime.settings
         await warm_up(self._runtime)
+        if self._runtime.role.includes(Role.API):
+            await make_first_operator(self._runtime.store, settings.console)
         await self._background.start()
         if self._stopping.is_set():
             logger.info("bridge.stopped")
             return 0
-        server = make_server(create_app(version=VERSION, routers=self._routers()))
+        server = make_server(self._app())
         listener.listen(BACKLOG)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         logger.info("bridge.started", address=_address(settings, listener.getsockname()[1]))
@@ -93,9 +98,25 @@ class Process:
         await self._drain(server, serving)
         return 1 if has_failed or self._background.failed.is_set() else 0
 
-    def _routers(self) -> list[APIRouter]:
+    def _app(self) -> FastAPI:
         runtime = self._runtime
         view = make_health_view(runtime, is_draining=self._stopping.is_set)
+        proxies = Callers.of((), runtime.settings.server.trusted_proxies)
+        console = ConsoleEntry(
+            runtime,
+            loaded=self._loaded,
+            report=view.report,
+            stopping=self._stopping,
+            address_of=lambda peer, named: str(proxies.caller(peer, named) or peer or ""),
+        )
+        return create_app(
+            version=VERSION,
+            routers=self._routers(view),
+            mounts=mounts(console) if runtime.role.includes(Role.API) else {},
+        )
+
+    def _routers(self, view: HealthView) -> list[APIRouter]:
+        runtime = self._runtime
         routers = [health_router(view)]
         if runtime.role.includes(Role.API):
             ecloud, server = runtime.settings.ecloud, runtime.settings.server
@@ -144,7 +165,7 @@ async def serve(loaded: LoadedSettings, role: Role) -> int:
                 logger.warning(
                     "bridge.embedded 使用内置的 SQLite/Redis:只能有一个进程,适合试用和小规模"
                 )
-            return await Process(runtime).run()
+            return await Process(runtime, loaded).run()
     except (StartRefused, AlreadyRunning, OSError) as error:
         logger.critical("bridge.not_started", reason=error)
         return 1

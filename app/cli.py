@@ -15,6 +15,7 @@ from app.commands.export import conversations, messages
 from app.commands.failed import failed
 from app.commands.groups import groups
 from app.commands.ledger import ledger
+from app.commands.operators import operators
 from app.commands.output import FAILED, AsJson, fail, load, print_json
 from app.commands.people import people
 from app.commands.queue import queue
@@ -78,6 +79,7 @@ app.add_typer(failed, name="failed")
 app.add_typer(conversations, name="conversations")
 app.add_typer(messages, name="messages")
 app.add_typer(people, name="people")
+app.add_typer(operators, name="operators")
 
 
 if __name__ == "__main__":

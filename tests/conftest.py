@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.bridge",
     "tests.fixtures.stores",
     "tests.fixtures.inside",
+    "tests.fixtures.console",
     "tests.fixtures.logs",
     "tests.fixtures.receivers",
     "tests.fixtures.logins",

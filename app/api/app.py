@@ -1,17 +1,25 @@
 """The HTTP application: which router sits where, and what an unforeseen error shows (nothing)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from loguru import logger
+from starlette.types import ASGIApp
 
 from app.api.docs import docs_router
 from app.api.middleware import SecurityHeaders
 
 
-def create_app(*, version: str, routers: Sequence[APIRouter]) -> FastAPI:
-    """An application with these routers."""
+def create_app(
+    *, version: str, routers: Sequence[APIRouter], mounts: Mapping[str, ASGIApp] | None = None
+) -> FastAPI:
+    """
+    An application with these routers.
+
+    Args:
+        mounts: whole applications by the path under which each sits.
+    """
     app = FastAPI(
         title="E云管家-DifyAI对接服务",
         version=version,
@@ -25,6 +33,8 @@ def create_app(*, version: str, routers: Sequence[APIRouter]) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     for router in (docs_router(), *routers):
         app.include_router(router)
+    for path, mounted in (mounts or {}).items():
+        app.mount(path, mounted)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:

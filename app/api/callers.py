@@ -36,10 +36,10 @@ class Callers:
         """
         if not self.sources:
             return True
-        caller = self._caller(peer, forwarded_for)
+        caller = self.caller(peer, forwarded_for)
         return caller is not None and _is_in(caller, self.sources)
 
-    def _caller(self, peer: str | None, forwarded_for: Sequence[str]) -> Address | None:
+    def caller(self, peer: str | None, forwarded_for: Sequence[str]) -> Address | None:
         """The last address that is no proxy of ours; what stands before it anybody may have written."""
         named = [part for value in forwarded_for for part in value.split(",")]
         hops = [*named, peer or ""]

@@ -1,19 +1,17 @@
 """``settings``: what is in force and where it comes from; the table of the README."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands.output import WRONG_USE, AsJson, fail, load, print_json, print_table
 
 if TYPE_CHECKING:
-    from config import LoadedSettings
+    pass
 
 TABLE_BEGIN = "<!-- settings:begin -->"
 TABLE_END = "<!-- settings:end -->"
-MASK = "***"
 
 _SOURCE_WORDS = {
     "argument": "启动参数",
@@ -42,6 +40,8 @@ def settings(
     if markdown:
         typer.echo(settings_table())
         return
+    from app.services.shown_settings import effective_rows  # noqa: PLC0415 - late
+
     loaded = load()
     rows = [row for row in effective_rows(loaded) if not changed or row["is_changed"]]
     for warning in loaded.warnings:
@@ -70,50 +70,6 @@ def settings_table() -> str:
 def _cell(text: str) -> str:
     """Text that neither ends a table's cell nor begins an HTML tag."""
     return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def effective_rows(loaded: "LoadedSettings") -> list[dict[str, Any]]:
-    """Every setting: its names, the value as it may be shown, and where that comes from."""
-    from settings.tree import leaves  # noqa: PLC0415 - late
-
-    rows = []
-    for leaf in leaves().values():
-        branch = getattr(loaded.settings, leaf.section) if leaf.section else loaded.settings
-        value = getattr(branch, leaf.key)
-        rows.append(
-            {
-                "name": leaf.name,
-                "env": leaf.env,
-                "value": mask_value(value) if leaf.is_secret else _plain(value),
-                "source": str(loaded.sources[leaf.name]),
-                "is_changed": value != leaf.field.get_default(call_default_factory=True),
-            }
-        )
-    return rows
-
-
-def mask_value(value: Any) -> str:
-    """A secret as it may be shown: addresses without their login, everything else as stars (pure)."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - late
-
-    text = value.get_secret_value() if hasattr(value, "get_secret_value") else ""
-    if not text:
-        return f"{MASK}({len(value)})" if isinstance(value, tuple) and value else ""
-    parts = urlsplit(text)
-    if "://" not in text:
-        return MASK
-    login, at, host = parts.netloc.rpartition("@")
-    user = login.partition(":")[0]
-    query = f"?{MASK}" if parts.query else ""
-    return f"{parts.scheme}://{f'{user}:{MASK}' if at else ''}{at}{host}{parts.path}{query}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, tuple | dict) else str(value)
 
 
 def _write_between_markers(path: Path, table: str) -> None:

@@ -96,6 +96,7 @@ _FAILED = {
     "not_sent": "Dify 已回答,但没有一段能发到群里;每一段的原因在 segments 表里。",
     "internal_error": "桥内部出错,多次尝试后放弃;请查看错误日志。",
     "crashed": "处理这条消息时进程多次崩溃,为保护其他消息而放弃。",
+    "cleared": "操作员清空了这个人的队列;可以重放。",
 }
 
 
@@ -112,7 +113,69 @@ def explain(*, state: str, verdict: str) -> Explanation:
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
     # A question may be taken back when a part of its answer is out.
-    is_ignored = state in (MessageState.IGNORED, MessageState.RATING)
+    is_ignored = state in (MessageState.IGNORED, MessageState.LEFT, MessageState.RATING)
     if is_ignored or verdict == IgnoreReason.RECALLED:
         return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
     return _WAITING.get(state, _WAITING[MessageState.RECEIVED])
+
+
+#: In a list to choose from.
+_BRIEF: dict[str, str] = {
+    "answered": "已回答",
+    "answered_nothing": "回答为空",
+    "cut_short": "回答不完整",
+    IgnoreReason.TEST_PUSH: "测试推送",
+    IgnoreReason.NOT_GROUP: "私聊",
+    IgnoreReason.OWN_MESSAGE: "机器人自己的消息",
+    IgnoreReason.UNSUPPORTED_TYPE: "不是文字",
+    IgnoreReason.CONTROL_EVENT: "状态通知",
+    IgnoreReason.UNKNOWN_TYPE: "未知类型",
+    IgnoreReason.NO_SENDER: "没有发送人",
+    IgnoreReason.NO_TEXT: "没有文字内容",
+    IgnoreReason.NOT_MENTIONED: "没有 @ 机器人",
+    IgnoreReason.NO_PREFIX: "没有前缀",
+    IgnoreReason.NO_KEYWORD: "没有关键词",
+    IgnoreReason.NO_MATCH: "不匹配正则",
+    IgnoreReason.TOO_OLD: "太旧",
+    IgnoreReason.GROUP_OFF: "群已关闭",
+    IgnoreReason.OTHER_ACCOUNT: "归另一个微信号",
+    IgnoreReason.BAD_JSON: "不是 JSON",
+    IgnoreReason.BAD_SHAPE: "字段不对",
+    IgnoreReason.TOO_LARGE: "太大",
+    IgnoreReason.RECALL: "撤回通知",
+    IgnoreReason.PAT: "拍一拍",
+    IgnoreReason.RECALLED: "被提问者撤回",
+    IgnoreReason.ATTACHMENT: "图片或文件",
+    IgnoreReason.FEEDBACK: "评价",
+    "dify_form_gone": "表单没了",
+    "dify_form_refused": "表单不接受",
+    ERASED: "已抹去",
+    RefuseReason.USER_QUEUE_FULL: "这个人排队太多",
+    RefuseReason.TOO_MANY_WAITING: "全部排队太多",
+    "dify_unavailable": "Dify 不可用",
+    "dify_overloaded": "Dify 过载",
+    "dify_conversation_gone": "会话不存在",
+    "dify_conversation_spoilt": "会话不被接受",
+    "input_lacking": "缺变量",
+    "dify_rejected": "Dify 拒绝",
+    "dify_protocol_error": "Dify 协议不符",
+    "attempt_timeout": "超时",
+    "not_sent": "一段也没发出",
+    "internal_error": "程序错误",
+    "crashed": "多次崩溃",
+    "cleared": "队列被清空",
+    "partly_sent": "有的段没发出",
+    "undecided": "有的段不确定",
+}
+
+
+def known_verdicts() -> list[str]:
+    """Every verdict that a message may have, in the order of the way (pure)."""
+    failed = (f"{FAILED}{reason}" for reason in _FAILED)
+    return [*_ANSWERED, *_IGNORED, *_REFUSED, ERASED, *failed]
+
+
+def brief(verdict: str) -> str:
+    """A verdict, or the cause of a failure, in a few characters (pure)."""
+    reason = verdict.removeprefix(FAILED)
+    return _BRIEF.get(reason, reason)

@@ -1,9 +1,9 @@
 """Tables behind the operator's console: figures, operators, their sessions and deeds."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Index, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import MYSQL_OPTIONS, Base, Moment, big_key, exact, long_text
@@ -30,9 +30,11 @@ class Operator(Base):
     id: Mapped[int] = mapped_column(big_key(), primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(exact(64))
     password_hash: Mapped[str] = mapped_column(String(255))
-    #: ``viewer``, ``operator`` or ``admin``.
+    #: An ``OperatorRole``.
     role: Mapped[str] = mapped_column(exact(16))
     created_at: Mapped[datetime] = mapped_column(Moment)
+    #: NULL: may log in.
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class ConsoleSession(Base):
@@ -45,7 +47,10 @@ class ConsoleSession(Base):
     digest: Mapped[str] = mapped_column(exact(64))
     operator_id: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    #: Whatever happens, it is over then.
     expires_at: Mapped[datetime] = mapped_column(Moment)
+    #: Of the last request, give or take a minute; NULL: none since the login.
+    seen_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 class AuditEntry(Base):
@@ -61,6 +66,8 @@ class AuditEntry(Base):
     subject: Mapped[str] = mapped_column(exact(255))
     before: Mapped[str | None] = mapped_column(long_text())
     after: Mapped[str | None] = mapped_column(long_text())
+    #: From where; empty: on the machine itself.
+    address: Mapped[str] = mapped_column(exact(64), default="", server_default="")
 
 
 class SettingOverride(Base):
@@ -73,3 +80,8 @@ class SettingOverride(Base):
     name: Mapped[str] = mapped_column(exact(128))
     value: Mapped[Any] = mapped_column(JSON)
     changed_at: Mapped[datetime] = mapped_column(Moment)
+
+
+OPERATORS = cast(Table, Operator.__table__)
+CONSOLE_SESSIONS = cast(Table, ConsoleSession.__table__)
+AUDIT_LOG = cast(Table, AuditEntry.__table__)

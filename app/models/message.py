@@ -37,6 +37,8 @@ class Message(Base):
         UniqueConstraint("bot_wc_id", "dedupe_key"),
         Index(None, "from_user", "state", "id"),
         Index(None, "state", "id"),
+        # What was said in one group, newest first.
+        Index(None, "group_id", "id"),
         Index(None, "text_digest"),
         Index(None, "journal_id"),
         # Of what was said once, one copy is answered (services/twins.py).

@@ -1,15 +1,16 @@
 """The ``groups`` table for operators: what is set for each group, and setting it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.account import Group
 from app.models.contact import CONTACTS
 from app.models.flow import WcId
+from app.services.audit import Deed, note_deed
 from app.services.store import Store
 
 
@@ -28,6 +29,10 @@ class GroupRow:
     citations: bool | None
     suggestions: bool | None
     dify_app: str | None
+    id: int = 0
+    prefixes: tuple[str, ...] | None = None
+    keywords: tuple[str, ...] | None = None
+    pattern: str | None = None
 
 
 class GroupTable:
@@ -43,13 +48,35 @@ class GroupTable:
         Raises:
             StoreUnavailable: nothing is known.
         """
-        statement = (
-            select(*_SHOWN, CONTACTS.c.nick_name)
-            .outerjoin(CONTACTS, CONTACTS.c.wc_id == Group.group_id)
-            .order_by(Group.id)
-        )
+        statement = _with_names().order_by(Group.id)
         async with self._store.read() as connection:
             return [_row_of(row) for row in await connection.execute(statement)]
+
+    async def row(self, row_id: int) -> GroupRow | None:
+        """
+        One group of one account; None: there is none.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        statement = _with_names().where(Group.id == row_id)
+        async with self._store.read() as connection:
+            found = (await connection.execute(statement)).first()
+        return None if found is None else _row_of(found)
+
+    async def change(self, row_id: int, columns: Mapping[str, Any], *, by: Deed) -> None:
+        """
+        Set what holds in one group of one account, and write down who did.
+
+        Raises:
+            StoreUnavailable: nothing is changed.
+        """
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(update(Group).where(Group.id == row_id).values(**columns))
+            await note_deed(connection, by)
+
+        await self._store.transact(work)
 
     async def unseen(self, groups: Sequence[str]) -> list[str]:
         """
@@ -112,7 +139,21 @@ _SHOWN = (
     Group.citations,
     Group.suggestions,
     Group.dify_app,
+    Group.id,
+    Group.prefixes,
+    Group.keywords,
+    Group.pattern,
 )
+
+
+def _with_names() -> Select[Any]:
+    return select(*_SHOWN, CONTACTS.c.nick_name).outerjoin(
+        CONTACTS, CONTACTS.c.wc_id == Group.group_id
+    )
+
+
+def _words(value: list[Any] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(map(str, value))
 
 
 def _row_of(row: Any) -> GroupRow:
@@ -127,4 +168,8 @@ def _row_of(row: Any) -> GroupRow:
         citations=row.citations,
         suggestions=row.suggestions,
         dify_app=row.dify_app,
+        id=row.id,
+        prefixes=_words(row.prefixes),
+        keywords=_words(row.keywords),
+        pattern=row.pattern,
     )

@@ -1,7 +1,7 @@
 """which gateway login lists an account; copies of one message that came through several accounts
 
 Revision ID: 0011
-Revises: 0007
+Revises: 0010
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from sqlalchemy.dialects import mysql
 from app.utils.ddl import add_column, drop_column, drop_index, make_index
 
 revision = "0011"
-down_revision = "0007"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

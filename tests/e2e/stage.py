@@ -25,7 +25,12 @@ PAUSE = 0.05
 class Stage:
     """Three programs; the gateway can be taken away and given back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """
+        Args:
+            settings: more of the bridge's.
+        """
+        self._more = settings
         self.plan = Plan(
             host="127.0.0.1",
             bridge=free_port(),
@@ -51,6 +56,7 @@ class Stage:
             "DATABASE_URL": f"sqlite+aiosqlite:///{self._folder / 'bridge.db'}",
             "LOG_DIR": str(self._folder / "logs"),
             "MESSAGE_PROCESSING_RETRY_DELAY": "0.5",
+            **self._more,
         }
         self._launch("bridge", ["main.py"], settings)
         self._await("dify", self.plan.dify, "/_sim/about")

@@ -22,11 +22,12 @@ from typer.testing import CliRunner, Result
 from typing_extensions import override
 
 from app import cli
-from app.commands.settings import TABLE_BEGIN, TABLE_END, mask_value, settings_table
+from app.commands.settings import TABLE_BEGIN, TABLE_END, settings_table
 from app.models.flow import MessageId, WcId
 from app.services.ecloud.callback_url import complete_callback_url
 from app.services.queue.protocol import Entry
 from app.services.queue.redis_queue import RedisQueue
+from app.services.shown_settings import mask_value
 from app.utils.embedded_redis import EmbeddedRedis
 from app.utils.ids import IdMaker
 from app.utils.redis_client import close_redis

@@ -1000,19 +1000,6 @@ def test_secret_may_stand_in_a_file(name: str, value: str, by: str, tmp_path: Pa
     assert by in loaded.sources.values()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("CONSOLE_PASSWORD", "correct horse")],
-)
-def test_setting_that_nothing_reads_yet_is_said_at_the_start(name: str, value: str) -> None:
-    """An operator who sets it must not believe that it works; the default is no setting."""
-    [warning] = load({name: value}).warnings
-
-    assert "没有作用" in warning
-    assert value not in warning
-    assert load({"ECLOUD_IMAGE_ENDPOINT": "sendImage2"}).warnings == ()
-
-
 def test_secret_given_twice_is_refused(tmp_path: Path) -> None:
     """Value and file together are a contradiction, wherever they stand."""
     secret_file = write(tmp_path / "secret", SECRET)

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.console.assets import serve
 from app.console.playground.admission import Admission, gateway_origin
-from app.console.playground.assets import TEMPLATES, Asset, read_assets
+from app.console.playground.assets import TEMPLATES, read_assets
 from app.console.playground.way import read_ways
 from app.runtime import Runtime
 from app.services.errors import StoreUnavailable
@@ -64,7 +65,7 @@ class Playground:
         asset = self._assets.get(name)
         if asset is None:
             return _problem(404, "unknown_file", "没有这个文件")
-        return _serve(asset, request.headers.get("if-none-match", ""))
+        return serve(asset, request.headers.get("if-none-match", ""))
 
     async def messages(self, new_msg_id: Ids) -> Response:
         """The ways of several messages; those that have not arrived are left out."""
@@ -95,13 +96,6 @@ def _only(ways: list[dict[str, Any]]) -> Response:
     if not ways:
         return _problem(404, "unknown_message", "没有收到过这个 newMsgId 的消息")
     return _json(ways[0])
-
-
-def _serve(asset: Asset, known: str) -> Response:
-    headers = {"Cache-Control": "no-cache", "ETag": asset.etag, "X-Content-Type-Options": "nosniff"}
-    if known == asset.etag:
-        return Response(status_code=304, headers=headers)
-    return Response(asset.body, media_type=asset.media_type, headers=headers)
 
 
 def _policy(gateway: str) -> dict[str, str]:

@@ -158,6 +158,14 @@ class Keys:
         """STRING JSON of what the operator was told: of everything, or of one host."""
         return f"{self.namespace}ecloud:alerts:{name}"
 
+    def login(self, kind: str, digest: str) -> str:
+        """STRING how often somebody tried to log in to the console of late; goes by itself."""
+        return f"{self.namespace}ecloud:login:{kind}:{digest}"
+
+    def replay(self, job_id: str) -> str:
+        """HASH how far a replay is that was started in the console; goes after an hour."""
+        return f"{self.namespace}ecloud:replay:{job_id}"
+
     def shared(self) -> tuple[str, ...]:
         """The first KEYS of every script, in the order of ``scripts/common.lua``."""
         return (

@@ -1,4 +1,4 @@
-"""The queue as an operator looks at it: who waits, for whom, in whose hands. Changes nothing."""
+"""The queue as an operator looks at it: who waits, for whom, in whose hands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class UserQueue:
 
 class QueueOverview:
     """
-    Reads the queue's keys.
+    Reads the queue's keys; changes nothing but a lease that it is told to take back.
 
     Every method raises ``QueueUnavailable`` when Redis cannot be reached in time.
     """
@@ -68,6 +68,30 @@ class QueueOverview:
         for start in range(0, len(users), PAGE):
             found += await self._read(users[start : start + PAGE], elements=1)
         return [one for one in found if one.depth]
+
+    async def in_line(self, *, most: int) -> list[UserQueue]:
+        """
+        Those who are in some line, each with its first element: looked up by the lines alone.
+
+        Args:
+            most: of each line, those whose turn comes first.
+        """
+        peers = list(await read_parked(self._scripts))
+        lines = (self._keys.ready, self._keys.suspects, self._keys.leases)
+        async with translated(self._redis):
+            pipeline = self._redis.pipeline(transaction=False)
+            for line in (*lines, *map(self._keys.parked, peers)):
+                pipeline.zrange(to_wire(line), 0, most - 1)
+            found = await pipeline.execute()
+        users = sorted({from_wire(user) for line in found for user in line})
+        queues: list[UserQueue] = []
+        for some in batches(users, PAGE):
+            queues += await self._read(some, elements=1)
+        return [one for one in queues if one.depth]
+
+    async def free(self, user: WcId, token: str) -> bool:
+        """Take a lease back that nobody will end; the user's turn comes at once. False: it is another one."""
+        return bool(await self._scripts.run("retry", user, token, 0, "0"))
 
     async def user(self, user: WcId, *, elements: int) -> UserQueue | None:
         """One person's queue with its first elements; None: nothing waits."""

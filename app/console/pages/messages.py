@@ -1,0 +1,97 @@
+"""Messages: the list with its filters, and everything of one."""
+
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from app.console.advice import next_step
+from app.console.gate import refusal
+from app.console.reading.messages import (
+    DEFAULT_RANGE,
+    MessageFilter,
+    parse_filter,
+    parse_id,
+    read_messages,
+)
+from app.console.reading.one_message import read_one
+from app.console.timeline import make_timeline
+from app.console.verdicts import explain, known_verdicts
+from app.console.visit import Visit
+from app.services.letters import ReplayOptions, Resumption, decide_replay
+from app.services.stages import utc_now
+
+HERE: Final = "/console/messages/"
+RANGE_WORDS: Final = {
+    "1h": "1 小时",
+    "24h": "24 小时",
+    "7d": "7 天",
+    "30d": "30 天",
+    "90d": "90 天",
+}
+STATE_WORDS: Final = {
+    "waiting": "等待中",
+    "sending": "发送中",
+    "done": "已完成",
+    "dead": "失败",
+    "ignored": "不回答",
+    "refused": "未接受",
+}
+
+
+async def list_messages(visit: Visit) -> Response:
+    """One page of the list."""
+    choice = parse_filter(visit.request.query_params)
+    before = parse_id(visit.asked("before"))
+    runtime = visit.parts.runtime
+    found = await read_messages(runtime.store, choice, before=before, now=utc_now())
+    pages = {
+        "first": _address(choice) if before is not None else "",
+        "next": _address(choice, before=found.before) if found.before is not None else "",
+    }
+    return visit.page(
+        "messages.html",
+        choice=choice,
+        found=found,
+        pages=pages,
+        explain=explain,
+        verdicts=known_verdicts(),
+        range_words=RANGE_WORDS,
+        state_words=STATE_WORDS,
+        is_filtered=choice != MessageFilter(),
+    )
+
+
+async def show_message(visit: Visit) -> Response:
+    """Everything of one message: beside the list, or as a page."""
+    message_id = parse_id(visit.request.path_params["id"])
+    found = None if message_id is None else await read_one(visit.parts.runtime.store, message_id)
+    if found is None:
+        return refusal(visit, HTTPStatus.NOT_FOUND, "没有这条消息,或已按保留期限清除。")
+    row = found.row
+    return visit.page(
+        "message_part.html" if visit.is_fragment else "message.html",
+        one=found,
+        why=explain(state=row.state, verdict=row.verdict),
+        advice=next_step(state=row.state, verdict=row.verdict, cause=found.letter.cause),
+        timeline=make_timeline(row, found.segments),
+        explain=explain,
+        can_replay=isinstance(decide_replay(found.letter, ReplayOptions()), Resumption),
+    )
+
+
+def _address(choice: MessageFilter, **more: Any) -> str:
+    """Address of the list with this filter (pure)."""
+    pairs = {
+        "range": "" if choice.range == DEFAULT_RANGE else choice.range,
+        "q": choice.text,
+        "person": choice.person,
+        "group": choice.group,
+        "state": choice.state,
+        "verdict": choice.verdict,
+        "id": choice.id,
+        **more,
+    }
+    query = urlencode({name: value for name, value in pairs.items() if value})
+    return f"{HERE}?{query}" if query else HERE

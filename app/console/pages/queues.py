@@ -1,0 +1,138 @@
+"""Queues: who waits, for whom, in whose hands; clearing one, and taking a stale lease back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import select
+from starlette.responses import Response
+
+from app.console.gate import refusal
+from app.console.reading.messages import parse_id
+from app.console.reading.names import find_people, read_names
+from app.console.visit import Visit
+from app.models.flow import MessageId, WcId
+from app.models.message import MESSAGES
+from app.services.clearing import Clearing
+from app.services.queue.keys import Keys
+from app.services.queue.overview import QueueOverview, UserQueue
+from app.services.stages import utc_now
+from app.utils.ids import id_milliseconds
+
+HERE: Final = "/console/queues/"
+#: Users of each line that are looked up.
+MOST: Final = 200
+#: Of one queue.
+ELEMENTS: Final = 50
+
+_M = MESSAGES.c
+
+
+async def list_queues(visit: Visit) -> Response:
+    """Those in line, whoever waits longest first."""
+    runtime = visit.parts.runtime
+    overview = QueueOverview(runtime.redis)
+    asked = visit.asked("user", 128)
+    async with runtime.store.read() as connection:
+        people = await find_people(connection, asked) if asked else ()
+    if asked:
+        found = [one for wc_id in people if (one := await overview.user(WcId(wc_id), elements=1))]
+    else:
+        found = await overview.in_line(most=MOST)
+    queues = sorted(found, key=_order)[:MOST]
+    async with runtime.store.read() as connection:
+        names = await read_names(connection, {one.user for one in queues})
+    return visit.page(
+        "queues_part.html" if visit.is_fragment else "queues.html",
+        queues=queues,
+        figures=await runtime.queue.figures(),
+        names=names,
+        asked=asked,
+        age_of=_age_of,
+    )
+
+
+async def show_queue(visit: Visit) -> Response:
+    """One person's queue with its first messages."""
+    user = WcId(visit.request.path_params["user"])
+    runtime = visit.parts.runtime
+    queue = await QueueOverview(runtime.redis).user(user, elements=ELEMENTS)
+    if queue is None:
+        return visit.go(HERE, told="queue_empty")
+    keys = Keys()
+    rows, names = await _messages(visit, queue)
+    return visit.page(
+        "queue.html",
+        queue=queue,
+        rows=rows,
+        names=names,
+        age_of=_age_of,
+        parse_id=parse_id,
+        commands=[
+            f"redis-cli LRANGE '{keys.queue(user)}' 0 -1",
+            f"redis-cli GET '{keys.processing(user)}'",
+            f"redis-cli ZSCORE {keys.ready} '{user}'",
+        ],
+    )
+
+
+async def clear_queue(visit: Visit) -> Response:
+    """Give up all that waits of one person; their id has to be typed."""
+    user = WcId(visit.request.path_params["user"])
+    if visit.form.get("typed").strip() != user:
+        return visit.go(HERE + quote(user, safe=""), told="not_typed")
+    runtime = visit.parts.runtime
+    queue = await QueueOverview(runtime.redis).user(user, elements=1)
+    clearing = Clearing(runtime.store, runtime.queue)
+    by = visit.deed("queue.clear", user)
+    count = await clearing.clear(user, spared=_in_hand(queue), by=by)
+    return visit.go(HERE, told="queue_cleared" if count else "queue_empty")
+
+
+async def free_lease(visit: Visit) -> Response:
+    """Take back the lease that the page showed; another one stays."""
+    user = WcId(visit.request.path_params["user"])
+    token = visit.form.get("lease")[:300]
+    if not token:
+        return refusal(visit, HTTPStatus.UNPROCESSABLE_ENTITY, "没有写明是哪个租约。")
+    await visit.parts.audit.note(visit.deed("queue.free_lease", user, before=token))
+    is_freed = await QueueOverview(visit.parts.runtime.redis).free(user, token)
+    return visit.go(HERE, told="lease_freed" if is_freed else "lease_gone")
+
+
+def _in_hand(queue: UserQueue | None) -> MessageId | None:
+    """The message under lease (pure)."""
+    if queue is None or queue.lease is None:
+        return None
+    held = parse_id(queue.lease.token.rpartition(":")[2])
+    return None if held is None else MessageId(held)
+
+
+def _age_of(queue: UserQueue) -> float | None:
+    """Seconds since the first message was received; None: what stands there is no id."""
+    first = parse_id(queue.elements[0]) if queue.elements else None
+    if first is None:
+        return None
+    received = datetime.fromtimestamp(id_milliseconds(first) / 1000, UTC)
+    return max(0.0, (utc_now() - received).total_seconds())
+
+
+def _order(queue: UserQueue) -> int:
+    """Ids grow with time; what is no id comes first, somebody should look at it."""
+    return (parse_id(queue.elements[0]) if queue.elements else None) or 0
+
+
+async def _messages(visit: Visit, queue: UserQueue) -> tuple[dict[str, Any], Any]:
+    """Rows of the queue's messages by their id as text, and names."""
+    ids: Sequence[int] = [one for text in queue.elements if (one := parse_id(text)) is not None]
+    async with visit.parts.runtime.store.read() as connection:
+        found = await connection.execute(
+            select(
+                _M.id, _M.group_id, _M.text, _M.state, _M.verdict, _M.attempts, _M.received_at
+            ).where(_M.id.in_(ids))
+        )
+        rows = {str(row.id): row for row in found}
+        names = await read_names(connection, {queue.user} | {row.group_id for row in rows.values()})
+    return rows, names

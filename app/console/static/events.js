@@ -1,0 +1,48 @@
+// One event stream per tab: figures of the menu, and that parts of the page have changed.
+const RETRY_MS = 3000;
+
+const shell = document.querySelector("[data-events]");
+const lost = document.getElementById("lost");
+
+export function listen() {
+  if (shell) connect();
+}
+
+function connect() {
+  const stream = new EventSource(shell.dataset.events);
+  stream.addEventListener("open", () => { lost.hidden = true; });
+  stream.addEventListener("figures", (event) => {
+    show(JSON.parse(event.data));
+    refresh();
+  });
+  stream.addEventListener("error", () => {
+    lost.textContent = shell.dataset.lost;
+    lost.hidden = false;
+    // A server that says no is not asked again by the browser itself.
+    stream.close();
+    setTimeout(connect, RETRY_MS);
+  });
+  addEventListener("pagehide", () => stream.close(), { once: true });
+}
+
+function show(figures) {
+  for (const place of document.querySelectorAll("[data-figure]")) {
+    const value = figures[place.dataset.figure];
+    place.textContent = value > 999 ? "999+" : String(value);
+    place.hidden = !value;
+  }
+}
+
+// Parts that change by themselves are read again, one at a time, and not while somebody uses them.
+let isBusy = false;
+async function refresh() {
+  const part = document.querySelector("[data-live]");
+  if (!part || isBusy || document.hidden || part.contains(document.activeElement)) return;
+  isBusy = true;
+  try {
+    const answer = await fetch(part.dataset.live, { headers: { "X-Fragment": "1" } });
+    if (answer.ok && !part.contains(document.activeElement)) part.innerHTML = await answer.text();
+  } finally {
+    isBusy = false;
+  }
+}
