@@ -149,17 +149,17 @@ async def test_what_dify_refuses_or_never_takes_is_given_up(
 
 
 @INSIDE_EMBEDDED
-async def test_where_it_is_off_a_rating_is_a_message_of_an_unsupported_type(
+async def test_where_it_is_off_a_rating_is_a_question_as_any_quote(
     inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
 ) -> None:
-    """As any quotation is."""
+    """Nobody is told what somebody thinks."""
     async with inside(DIFY_FEEDBACK="false") as bridge:
         await bridge.hear("一 [[text=甲]]")
         await bridge.until_settled(1)
         await bridge.take(rating(bridge, "赞"))
-        [row] = await bridge.until_rows("SELECT verdict FROM messages WHERE state = 'ignored'")
+        rows = await bridge.until_settled(2)
 
-    assert row["verdict"] == "unsupported_type"
+    assert [row["verdict"] for row in rows] == ["answered", "answered"]
     assert ratings(dify) == []
 
 

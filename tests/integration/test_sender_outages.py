@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from app.services.checks.inspection import Inspection
 from app.workers.outages import JUST_NOW
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.inside import Inside, StartInside
@@ -127,6 +128,8 @@ async def test_an_account_without_a_login_is_asked_for_ever_less_often_until_it_
 ) -> None:
     """A callback that names its wId ends the pause, however long it still is."""
     hurry(monkeypatch, LONGEST_OFFLINE_PAUSE=600.0)
+    # What looks at the gateway beside it asks, too.
+    monkeypatch.setattr("app.runtime.inspect_gateway", lambda *_: Inspection({}))
     bot = next(iter(gateway.world.accounts))
     gateway.set_online(bot, online=False, notice=False)
     async with inside() as bridge:
