@@ -80,8 +80,6 @@ __all__ = [
     "load_settings",
 ]
 
-#: Settings whose part of the program does not exist yet: a value is refused, not ignored.
-NOT_YET = frozenset({"ecloud.accounts"})
 #: What the README shows where an operator has to put his own.
 PLACEHOLDERS = ("http://your-ecloud-domain.com", "your-authorization-token", "your-dify-api-key")
 
@@ -189,8 +187,6 @@ def _resolve(layers: Sequence[Layer], problems: list[Problem]) -> LoadedSettings
     except ValidationError as error:
         details = error.errors(include_url=False)
         problems += [_problem(detail, values) for detail in details]
-    else:
-        problems += _not_yet(settings, values)
     if problems or settings is None:
         raise SettingsError(problems)
     sources = {name: chosen[name][1] if name in chosen else Source.DEFAULT for name in leaves()}
@@ -242,20 +238,6 @@ def _reason(detail: ErrorDetails) -> str:
             return "没有这个名字"
         case _:
             return "值不对"
-
-
-def _not_yet(settings: Settings, values: Mapping[str, Found]) -> list[Problem]:
-    return [
-        Problem(
-            setting=leaf.name,
-            env=leaf.env,
-            source=values[leaf.name].place,
-            reason="这一项尚未支持,写了也不会生效",
-            hint="请先删去",
-        )
-        for leaf in leaves().values()
-        if leaf.name in NOT_YET and getattr(getattr(settings, leaf.section), leaf.key)
-    ]
 
 
 def _placeholder_warnings(values: Mapping[str, Found]) -> list[str]:

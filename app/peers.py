@@ -1,6 +1,6 @@
 """The clients of what the bridge speaks with, made of the settings: Dify's apps and the gateway."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -34,8 +34,6 @@ DIGEST_LENGTH = 16
 #: Between two looks at the gateway, in seconds, and while it is away; look-ups cost the account something.
 GATEWAY_SECONDS = 300.0
 GATEWAY_SOON_SECONDS = 60.0
-#: The gateway's login of the flat settings.
-DEFAULT_LOGIN = "default"
 
 
 def make_apps(
@@ -111,17 +109,18 @@ async def look_at_app(app: AskedApp) -> Look:
     return judge_app(app, health.app_name)
 
 
-def make_ecloud(settings: EcloudSettings, http: aiohttp.ClientSession) -> EcloudClient | None:
-    """The gateway's client, if the settings name a gateway."""
-    if settings.missing:
-        return None
-    login = EcloudLogin(
-        name=DEFAULT_LOGIN,
-        base_url=settings.base_url,
-        authorization=settings.authorization.get_secret_value(),
-        image_endpoint=settings.image_endpoint,
+def make_eclouds(settings: EcloudSettings, http: aiohttp.ClientSession) -> tuple[EcloudClient, ...]:
+    """A client for every login that the settings name, that of the flat ones first."""
+    logins = (
+        EcloudLogin(
+            name=one.name,
+            base_url=one.base_url,
+            authorization=one.authorization.get_secret_value(),
+            image_endpoint=settings.image_endpoint,
+        )
+        for one in settings.every_login()
     )
-    return EcloudClient(http, login, settings.timeout)
+    return tuple(EcloudClient(http, login, settings.timeout) for login in logins)
 
 
 def own_callback_urls(settings: EcloudSettings) -> tuple[str, ...]:
@@ -130,9 +129,9 @@ def own_callback_urls(settings: EcloudSettings) -> tuple[str, ...]:
     return own_urls(base, settings.callback_tokens) if base else ()
 
 
-def inspect_gateway(settings: EcloudSettings, ecloud: EcloudClient | None) -> Inspection:
-    """What looks at the gateway's login, now and then."""
-    looks = {} if ecloud is None else {DEFAULT_LOGIN: partial(look_at_gateway, settings, ecloud)}
+def inspect_gateway(settings: EcloudSettings, eclouds: Sequence[EcloudClient]) -> Inspection:
+    """What looks at the gateway's logins, now and then."""
+    looks = {one.login.name: partial(look_at_gateway, settings, one) for one in eclouds}
     return Inspection(looks, every=GATEWAY_SECONDS, soon=GATEWAY_SOON_SECONDS)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import aiohttp
+from loguru import logger
 from redis.asyncio import Redis
 
 from app.channels import make_channels
@@ -35,7 +36,7 @@ from app.opening import (
     redis_look,
     refuse_unfit,
 )
-from app.peers import inspect_apps, inspect_gateway, make_apps, make_ecloud
+from app.peers import inspect_apps, inspect_gateway, make_apps, make_eclouds
 from app.services.accounts import Accounts
 from app.services.addresses import is_private_address, read_address
 from app.services.alerts.channel import Channel
@@ -45,9 +46,9 @@ from app.services.conversations import Journal
 from app.services.decide import GroupRules, compile_pattern
 from app.services.dify.apps import AskedApp
 from app.services.downloads import Downloader
-from app.services.ecloud.client import EcloudClient
 from app.services.errors import ServiceError
 from app.services.forms import Forms
+from app.services.gateways import Gateways
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
 from app.services.metrics import Metrics
@@ -80,6 +81,8 @@ PROBE_SECONDS = 30.0
 #: So long Redis alone recognises a second delivery while SQL is away.
 SEEN_SECONDS = 86_400
 SPILL_BYTES = 1024 * 1024 * 1024
+#: Longest wait for the gateway's logins before callbacks are let in.
+LOGINS_SECONDS = 3.0
 EMBEDDED = "embedded"
 
 
@@ -132,8 +135,8 @@ class Runtime:
     #: By name; empty: the settings name none yet; messages are accepted and wait.
     apps: Mapping[str, AskedApp]
     app_inspection: Inspection
-    #: None: the settings name none yet; answers wait.
-    ecloud: EcloudClient | None
+    #: Without clients: the settings name none yet; answers wait.
+    gateways: Gateways
     gateway_inspection: Inspection
     #: Whom the operator is told through; empty: nobody is told.
     channels: Sequence[Channel]
@@ -240,7 +243,7 @@ def _assemble(
     room_news = RoomNewsBook(store)
     recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
     bell = OutboxBell(redis)
-    ecloud = make_ecloud(settings.ecloud, http)
+    eclouds = make_eclouds(settings.ecloud, http)
     notices = OfflineNotices(redis)
     journal = Journal(zone)
     suggestions = Suggestions(store)
@@ -291,8 +294,8 @@ def _assemble(
         ),
         apps=apps,
         app_inspection=inspect_apps(apps),
-        ecloud=ecloud,
-        gateway_inspection=inspect_gateway(settings.ecloud, ecloud),
+        gateways=Gateways(eclouds, accounts=accounts, clock=clock),
+        gateway_inspection=inspect_gateway(settings.ecloud, eclouds),
         channels=make_channels(settings.alerts, http, clock),
         host=host,
         downloader=downloader,
@@ -332,6 +335,11 @@ async def warm_up(runtime: Runtime) -> None:
     """Take in what SQL knows before the first callback; what is away now is read later."""
     with suppress(ServiceError):
         await runtime.accounts.load()
+    with suppress(TimeoutError):
+        # Whom nobody may answer; a gateway that is away must not keep callbacks out.
+        async with asyncio.timeout(LOGINS_SECONDS):
+            for error in await runtime.gateways.query_all():
+                logger.warning("account.logins_not_told", error=error)
     with suppress(ServiceError):
         await runtime.groups.load()
     runtime.inbox.adopt_orphans()

@@ -92,8 +92,12 @@ class LogSettings(Section):
     """控制台日志的形式:text 便于人看,json 便于容器平台采集。"""
 
 
+#: How the settings call the gateway login of ``ecloud.base_url``.
+DEFAULT_LOGIN = "default"
+
+
 class EcloudAccount(Section):
-    """One more login at the gateway."""
+    """One login at a gateway."""
 
     name: Name
     base_url: Annotated[HttpUrl, Field(min_length=1)]
@@ -142,7 +146,7 @@ class EcloudSettings(Section):
         Listed,
         Allowed("由 {name, base_url, authorization} 组成的数组"),
     ] = ()
-    """更多的网关登录,每个写 name、base_url、authorization。"""
+    """更多的网关登录,每个写 name、base_url、authorization;本节的 base_url 是第一个,名为 default。"""
     offline_max_wait: AgeOrNone = 3600
     """微信号离线时答案最多等待的时间,秒;恢复后更早的答案不再发送,并记下原因。"""
     image_endpoint: Annotated[
@@ -157,12 +161,31 @@ class EcloudSettings(Section):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Dotted names of what has to be set before the gateway can be called."""
+        """Dotted names of what has to be set before the gateway can be called by its first login."""
         values = {
             "ecloud.base_url": self.base_url,
             "ecloud.authorization": self.authorization.get_secret_value(),
         }
         return tuple(name for name, value in values.items() if not value)
+
+    @field_validator("accounts")
+    @classmethod
+    def _names_differ(cls, accounts: tuple[EcloudAccount, ...]) -> tuple[EcloudAccount, ...]:
+        seen = {DEFAULT_LOGIN}
+        for one in accounts:
+            if one.name in seen:
+                raise PydanticCustomError("needed", "登录名 {key} 重复或保留", {"key": one.name})
+            seen.add(one.name)
+        return accounts
+
+    def every_login(self) -> tuple[EcloudAccount, ...]:
+        """All logins that can be used, the one of the flat settings first."""
+        if self.missing:
+            return self.accounts
+        first = EcloudAccount(
+            name=DEFAULT_LOGIN, base_url=self.base_url, authorization=self.authorization
+        )
+        return (first, *self.accounts)
 
 
 #: How the settings call the app of ``dify.base_url``.

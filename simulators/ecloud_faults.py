@@ -68,6 +68,10 @@ KINDS = {
     ),
     "native_type": FaultKind(explanation="messageType is the integer 9", endpoints=CALLBACK),
     "no_atlist": FaultKind(explanation="atlist is missing", endpoints=CALLBACK),
+    "ids_per_account": FaultKind(
+        explanation="each account in a group gets a newMsgId of its own for one message",
+        endpoints=CALLBACK,
+    ),
     "echo": FaultKind(explanation="own sends come back with self=true", endpoints=CALLBACK),
 }
 

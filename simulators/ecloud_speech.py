@@ -175,6 +175,7 @@ class Speech:
             msg_id=message.msg_id,
             content_kind=message.kind,
         )
+        self._heard_by_others(message, room)
         if self._faults.strike("echo", "callback"):
             account = self._world.accounts[message.bot]
             body = group_callback(
@@ -188,6 +189,21 @@ class Speech:
                 message_type=ECHO_TYPES[message.kind],
             )
             self._courier.post(room.group_id, body)
+
+    def _heard_by_others(self, message: SentMessage, room: Group) -> None:
+        """To the other accounts in the group it is a message like any."""
+        said = Said(
+            group=room.group_id,
+            person=message.bot,
+            text=message.content,
+            at=message.at,
+            msg_id=message.msg_id,
+            new_msg_id=message.new_msg_id,
+            timestamp=message.create_time,
+        )
+        others = (one for one in self._world.accounts.values() if one.wc_id != message.bot)
+        if message.kind == "text":
+            self._post(said, room, others)
 
     def heard_revoked(self, message: SentMessage) -> None:
         """An account took a message back."""
@@ -262,13 +278,14 @@ class Speech:
         for account in accounts:
             if not account.online or account.wc_id not in room.members:
                 continue
+            ids = self._ids_for(account, said.msg_id, said.new_msg_id)
             body = group_callback(
                 self._world,
                 account,
                 room,
                 from_user=said.person,
                 content=said.text,
-                ids=(said.msg_id, said.new_msg_id),
+                ids=ids,
                 timestamp=said.timestamp,
                 message_type=said.message_type,
                 mentioned=said.at,
@@ -276,6 +293,17 @@ class Speech:
                 extra=said.extra,
             )
             self._courier.post(room.group_id, body)
+
+    def _ids_for(self, account: Account, msg_id: int, new_msg_id: int) -> tuple[int, int]:
+        """
+        The ids under which an account gets a message; the same ones when it is posted again.
+
+        msgIds are each account's own; the newMsgId is the server's, unless that is switched.
+        """
+        place = list(self._world.accounts).index(account.wc_id)
+        if self._faults.strike("ids_per_account", "callback"):
+            new_msg_id ^= (place % 4) << 61
+        return msg_id + place * 1_000_000, new_msg_id
 
     def _notice(self, said: Said, account: Account) -> str:
         """The notification on this account's phone; it tells whether the account itself is meant."""

@@ -18,6 +18,8 @@ pytest_plugins = [
     "tests.fixtures.console",
     "tests.fixtures.logs",
     "tests.fixtures.receivers",
+    "tests.fixtures.logins",
+    "tests.fixtures.twins",
 ]
 
 

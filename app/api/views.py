@@ -12,7 +12,6 @@ from app.api.breakers import refresh_breakers, shown_breakers
 from app.api.health import HealthView
 from app.api.limits import refresh_limits, shown_limits
 from app.api.sending import refresh_sending, shown_sending
-from app.models.flow import WcId
 from app.opening import DATABASE, REDIS
 from app.runtime import Role, Runtime
 from app.services.dify.apps import AskedApp
@@ -44,13 +43,12 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
             )
 
     async def ping_ecloud() -> None:
-        if runtime.ecloud is not None:
-            logins = await runtime.ecloud.query_logins()
-            known = [(str(WcId(login.wc_id)), login.w_id) for login in logins]
-            runtime.accounts.learn(known, time=int(runtime.clock.time()))
-            standing = runtime.accounts.standing()
-            if standing and all(one.is_down for one in standing):
-                raise EcloudUnavailable("the gateway answers, but none of our accounts can send")
+        if failed := await runtime.gateways.query_all():
+            # Its text begins with the login's name.
+            raise failed[0]
+        standing = runtime.accounts.standing()
+        if standing and all(one.is_down for one in standing):
+            raise EcloudUnavailable("the gateway answers, but none of our accounts can send")
 
     return {
         DATABASE: Probe(check=check_database, inspected=partial(runtime.inspection.last, DATABASE)),
@@ -64,7 +62,7 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
         ),
         "ecloud": Probe(
             check=ping_ecloud,
-            missing=runtime.settings.ecloud.missing,
+            missing=() if runtime.gateways.clients else runtime.settings.ecloud.missing,
             keep=PEER_SECONDS,
             patience=PEER_PATIENCE,
             inspected=lambda: merged_looks(runtime.gateway_inspection.looks, "logins"),

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from app.services.ecloud.client import EcloudClient
     from config import Settings
 
+OnlyLogin = Annotated[
+    str, typer.Option("--login", help="只对这个网关登录;设置里平铺的那个名为 default")
+]
+
 callback = typer.Typer(help="在网关登记或取消回调地址。", no_args_is_help=True)
 
 
@@ -52,8 +56,10 @@ def callback_register(
             help="完整的回调地址,或只写网关能访问到的 http(s)://主机[:端口];不写则用 ecloud.callback_url"
         ),
     ] = "",
+    *,
+    login: OnlyLogin = "",
 ) -> None:
-    """在网关登记回调地址;只写主机时自动补全路径和令牌。"""
+    """在网关登记回调地址;只写主机时自动补全路径和令牌。有几个网关登录时,每个都登记。"""
     found = load().settings
     tokens = found.ecloud.callback_tokens
     if not (url or found.ecloud.callback_url):
@@ -63,7 +69,7 @@ def callback_register(
         target = complete_callback_url(url, tokens) if url else own
     except ValueError as error:
         fail(str(error), WRONG_USE)
-    _ask_gateway(found, lambda ecloud: ecloud.set_callback_url(target))
+    _ask_gateways(found, login, lambda ecloud: ecloud.set_callback_url(target))
     typer.echo(f"已登记:{masked(target, tokens)}")
 
 
@@ -71,32 +77,40 @@ def callback_register(
 def callback_cancel(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="不再询问")] = False,
+    login: OnlyLogin = "",
 ) -> None:
     """取消登记;之后网关不再投递任何消息。"""
     found = load().settings
     if not yes and not typer.confirm("取消后网关不再投递任何消息,确定吗?"):
         fail("没有取消。")
-    _ask_gateway(found, lambda ecloud: ecloud.cancel_callback_url())
+    _ask_gateways(found, login, lambda ecloud: ecloud.cancel_callback_url())
     typer.echo("已取消登记。")
 
 
-def _ask_gateway(
-    found: "Settings", call: Callable[["EcloudClient"], Coroutine[Any, Any, None]]
+def _ask_gateways(
+    found: "Settings", login: str, call: Callable[["EcloudClient"], Coroutine[Any, Any, None]]
 ) -> None:
-    from app.peers import make_ecloud  # noqa: PLC0415 - late
+    """Make a call by every login, or by one; a login that refuses keeps no other from being asked."""
+    from app.peers import make_eclouds  # noqa: PLC0415 - late
     from app.services.errors import EcloudError  # noqa: PLC0415 - late
     from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
 
-    if found.ecloud.missing:
+    names = [one.name for one in found.ecloud.every_login()]
+    if not names:
         fail(f"未配置:{'、'.join(found.ecloud.missing)}", WRONG_USE)
+    if login and login not in names:
+        fail(f"没有名为 {login} 的网关登录;有:{'、'.join(names)}", WRONG_USE)
 
-    async def ask() -> None:
+    async def ask() -> list[EcloudError]:
+        failed = []
         async with make_http_client() as http:
-            ecloud = make_ecloud(found.ecloud, http)
-            if ecloud is not None:
-                await call(ecloud)
+            for ecloud in make_eclouds(found.ecloud, http):
+                if login in ("", ecloud.login.name):
+                    try:
+                        await call(ecloud)
+                    except EcloudError as error:
+                        failed.append(error)
+        return failed
 
-    try:
-        asyncio.run(ask())
-    except EcloudError as error:
-        fail(f"网关没有接受:{error.code}: {error}")
+    if refused := asyncio.run(ask()):
+        fail("\n".join(f"网关没有接受:{error.code}: {error}" for error in refused))

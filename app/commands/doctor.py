@@ -16,6 +16,7 @@ from app.commands.output import FAILED, AsJson, print_json
 
 if TYPE_CHECKING:
     from app.services.dify.apps import AskedApp
+    from app.services.ecloud.client import EcloudClient
     from app.services.findings import Look
     from config import LoadedSettings, Settings
 
@@ -85,7 +86,9 @@ def _examine() -> list[Checked]:
 
 def _settings_lines(loaded: "LoadedSettings") -> list[Checked]:
     warnings = [Checked(SETTINGS, Outcome.WARNING, text) for text in loaded.warnings]
-    missing = (*loaded.settings.ecloud.missing, *loaded.settings.dify.missing)
+    settings = loaded.settings
+    ecloud_missing = () if settings.ecloud.every_login() else settings.ecloud.missing
+    missing = (*ecloud_missing, *settings.dify.missing)
     if missing:
         text = f"还缺少 {'、'.join(missing)}:消息会被接收并等待"
         warnings.append(Checked(SETTINGS, Outcome.WARNING, text))
@@ -176,18 +179,29 @@ async def _dify_lines(settings: "Settings") -> list[Checked]:
 
 
 async def _ecloud_lines(settings: "Settings") -> list[Checked]:
-    from app.peers import look_at_gateway, make_ecloud  # noqa: PLC0415 - late
+    from app.peers import look_at_gateway, make_eclouds  # noqa: PLC0415 - late
     from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
 
+    async def look(ecloud: "EcloudClient", _: AsyncExitStack) -> "Look":
+        return await look_at_gateway(settings.ecloud, ecloud)
+
+    found = []
     async with make_http_client() as http:
-        ecloud = make_ecloud(settings.ecloud, http)
-        if ecloud is None:
-            return []
+        eclouds = make_eclouds(settings.ecloud, http)
+        for one in eclouds:
+            name = ECLOUD if len(eclouds) == 1 else f"{ECLOUD} {one.login.name}"
+            advice = f"请检查 {_where_set(one.login.name)}"
+            found += await _lines(name, partial(look, one), advice)
+    return found
 
-        async def look(_: AsyncExitStack) -> "Look":
-            return await look_at_gateway(settings.ecloud, ecloud)
 
-        return await _lines(ECLOUD, look, "请检查 ecloud.base_url 和 ecloud.authorization")
+def _where_set(login: str) -> str:
+    """Where an operator finds the settings of a login."""
+    from settings.sections import DEFAULT_LOGIN  # noqa: PLC0415 - late
+
+    if login == DEFAULT_LOGIN:
+        return "ecloud.base_url 和 ecloud.authorization"
+    return f"ecloud.accounts 里 {login} 的 base_url 和 authorization"
 
 
 async def _lines(

@@ -57,14 +57,13 @@ def settings(
 
 def settings_table() -> str:
     """Every setting as a Markdown table: what the README shows."""
-    from config import NOT_YET, describe_settings  # noqa: PLC0415 - late
+    from config import describe_settings  # noqa: PLC0415 - late
 
     lines = ["| 设置 | 环境变量 | 默认值 | 说明 |", "|---|---|---|---|"]
     for row in describe_settings():
         default = f"`{row.default}`" if row.default else "(空)"
-        text = row.description + ("(尚未支持)" if row.name in NOT_YET else "")
         name = f"`{row.name}`" if "." in row.name else "–"
-        lines.append(f"| {name} | `{row.env}` | {default} | {_cell(text)} |")
+        lines.append(f"| {name} | `{row.env}` | {default} | {_cell(row.description)} |")
     return "\n".join(lines)
 
 

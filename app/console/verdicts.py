@@ -67,6 +67,7 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.NO_KEYWORD: "这个群只回答含有关键词的消息。",
     IgnoreReason.NO_MATCH: "这个群只回答与设定的正则表达式匹配的消息。",
     IgnoreReason.TOO_OLD: "消息太旧(例如重新登录后补发的历史消息),不再回答。",
+    IgnoreReason.OTHER_ACCOUNT: "群里还有我们的另一个微信号,由它回答(被 @ 的那个,或先收到的那个)。",
     IgnoreReason.GROUP_OFF: "这个群关闭了机器人。",
     IgnoreReason.FEEDBACK: "这是对一个回答的评价(引用它说赞或踩),已记下并告诉 Dify,不回答。",
     IgnoreReason.BAD_JSON: "回调的内容不是合法的 JSON;原文已保留,便于查看。",
@@ -112,7 +113,7 @@ def explain(*, state: str, verdict: str) -> Explanation:
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
     # A question may be taken back when a part of its answer is out.
-    is_ignored = state in (MessageState.IGNORED, MessageState.RATING)
+    is_ignored = state in (MessageState.IGNORED, MessageState.LEFT, MessageState.RATING)
     if is_ignored or verdict == IgnoreReason.RECALLED:
         return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
     return _WAITING.get(state, _WAITING[MessageState.RECEIVED])
@@ -137,6 +138,7 @@ _BRIEF: dict[str, str] = {
     IgnoreReason.NO_MATCH: "不匹配正则",
     IgnoreReason.TOO_OLD: "太旧",
     IgnoreReason.GROUP_OFF: "群已关闭",
+    IgnoreReason.OTHER_ACCOUNT: "归另一个微信号",
     IgnoreReason.BAD_JSON: "不是 JSON",
     IgnoreReason.BAD_SHAPE: "字段不对",
     IgnoreReason.TOO_LARGE: "太大",

@@ -47,6 +47,8 @@ class Account(Base):
     w_id_source: Mapped[str] = mapped_column(exact(16), default="")
     #: A wId the gateway refused as stale; it is never taken back.
     refused_w_id: Mapped[str] = mapped_column(exact(128), default="")
+    #: Name of the gateway login that listed it last; empty: none has yet.
+    gateway: Mapped[str] = mapped_column(exact(64), default="", server_default="")
     #: An ``AccountState``.
     state: Mapped[str] = mapped_column(exact(16), default=AccountState.UNKNOWN)
     #: When the state began; for a down one: when the account stopped being able to send.

@@ -57,6 +57,8 @@ class IgnoreReason(StrEnum):
     NO_MATCH = "no_match"
     TOO_OLD = "too_old"
     GROUP_OFF = "group_off"
+    #: Another account of ours has it: the one that is mentioned, or that got it first.
+    OTHER_ACCOUNT = "other_account"
     FEEDBACK = "feedback"
     BAD_JSON = "bad_json"
     BAD_SHAPE = "bad_shape"
@@ -156,6 +158,8 @@ class Ignored:
     text: str = ""
     #: What it carries, of which there may be something to do beside answering.
     content: Content | None = None
+    #: Only of what is left to the accounts of ours that it mentions: what is asked if none of them has it.
+    question: "Question | None" = None
     #: What it brings, if somebody wants it.
     file: MemberFile | None = None
 
@@ -224,7 +228,16 @@ class TurnedAway:
     """A message whose time is not near now, where only such may come: nothing of it is kept."""
 
 
-Receipt = Accepted | Duplicate | Refused | Noted
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Left:
+    """The message is answered by another account of ours, which got it first."""
+
+    message_id: MessageId
+    #: The copy that is answered.
+    answered_as: MessageId
+
+
+Receipt = Accepted | Duplicate | Refused | Noted | Left
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

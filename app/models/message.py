@@ -22,6 +22,8 @@ class MessageState(StrEnum):
     #: A feedback that Dify has still to be told; then it is ignored like others that need no answer.
     RATING = "rating"
     REFUSED = "refused"
+    #: Left to another account of ours that it mentions, until it is known whether that one has it.
+    LEFT = "left"
 
 
 UNFINISHED = (MessageState.RECEIVED, MessageState.PROCESSING)
@@ -39,6 +41,10 @@ class Message(Base):
         Index(None, "group_id", "id"),
         Index(None, "text_digest"),
         Index(None, "journal_id"),
+        # Of what was said once, one copy is answered (services/twins.py).
+        Index("uq_messages_twin_id", "twin_id", unique=True),
+        Index("uq_messages_twin_text_twin_no", "twin_text", "twin_no", unique=True),
+        Index("uq_messages_twin_of_bot_wc_id", "twin_of", "bot_wc_id", unique=True),
         MYSQL_OPTIONS,
     )
 
@@ -112,6 +118,13 @@ class Message(Base):
     #: How often an operator let it go on after it had been given up, and when last.
     replays: Mapped[int] = mapped_column(default=0, server_default="0")
     replayed_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Of (group, newMsgId), on the copy that is answered; NULL on all others.
+    twin_id: Mapped[str | None] = mapped_column(exact(32))
+    #: Of (group, user, time, text), on every copy; and which message of those it claims.
+    twin_text: Mapped[str | None] = mapped_column(exact(32))
+    twin_no: Mapped[int | None]
+    #: The copy that is answered instead, which came through another account.
+    twin_of: Mapped[int | None] = mapped_column(BigInteger)
 
 
 MESSAGES = cast(Table, Message.__table__)

@@ -53,6 +53,8 @@ class Login:
     w_id_time: int = 0
     source: str = ""
     refused_w_id: str = ""
+    #: Name of the gateway login that listed it last; empty: none has yet.
+    gateway: str = ""
 
 
 def not_in_future(time: int) -> int:
@@ -64,12 +66,14 @@ def newer_login(known: Login | None, named: Login) -> Login | None:
     """What is known after a callback or the gateway named a wId; None: nothing new (pure)."""
     if known is None:
         return named
+    is_moved = named.gateway not in ("", known.gateway)
+    known = replace(known, gateway=named.gateway) if is_moved else known
     is_refused = not named.w_id or named.w_id == known.refused_w_id
     # The gateway's own list is always right; without a wId in force any is better than none.
     is_certain = named.source == QUERY or known.w_id == ""
     is_older = named.w_id_time < known.w_id_time and not is_certain
     if is_refused or is_older or (named.w_id, named.w_id_time) == (known.w_id, known.w_id_time):
-        return None
+        return known if is_moved else None
     return replace(known, w_id=named.w_id, w_id_time=named.w_id_time, source=named.source)
 
 
@@ -128,6 +132,15 @@ class Accounts:
             wc_id
             for wc_id, login in self._logins.items()
             if login.source == QUERY or max(login.w_id_time, heard.get(wc_id, 0)) > since
+        )
+
+    @property
+    def offline_ids(self) -> frozenset[WcId]:
+        """wcIds of those that the gateway does not list as online."""
+        return frozenset(
+            wc_id
+            for wc_id, standing in self._standings.items()
+            if standing.state is AccountState.OFFLINE
         )
 
     def login(self, wc_id: WcId) -> Login | None:
@@ -189,32 +202,54 @@ class Accounts:
             if wc_id in self._logins:
                 self._heard[wc_id] = utc_now().timestamp()
 
-    def learn(self, logins: Sequence[tuple[str, str]], *, time: int) -> None:
-        """Learn from the gateway's list of (wcId, wId) that are online at *time*."""
+    def learn(
+        self,
+        logins: Sequence[tuple[str, str]],
+        *,
+        time: int,
+        gateway: str = "",
+        is_only: bool = True,
+    ) -> None:
+        """
+        Learn from a gateway login's list of (wcId, wId) that are online at *time*.
+
+        Args:
+            gateway: the login's name.
+            is_only: there is no other login.
+        """
         for wc_id, w_id in logins:
-            self._learn(WcId(wc_id), w_id, time, QUERY)
+            self._learn(WcId(wc_id), w_id, time, QUERY, gateway)
         online = {WcId(wc_id) for wc_id, _ in logins}
-        for wc_id in self._logins:
+        for wc_id, login in self._logins.items():
+            is_its = is_only if not login.gateway else login.gateway == gateway
             if wc_id in online:
                 self.believe(wc_id)
                 self.notice(wc_id, Sign.LISTED)
-            elif self.standing_of(wc_id).state is not AccountState.UNKNOWN:
+            elif is_its and self.standing_of(wc_id).state is not AccountState.UNKNOWN:
                 # Of others it is not known that they are this gateway's; callbacks can be forged.
                 self.doubt(wc_id, Witness.LIST)
 
-    def _learn(self, wc_id: WcId, w_id: str, time: int, source: str) -> None:
+    def _learn(self, wc_id: WcId, w_id: str, time: int, source: str, gateway: str = "") -> None:
         known = self._logins.get(wc_id)
         if known is None and source != QUERY and len(self._logins) >= MAX_ACCOUNTS:
             # Callbacks can be forged where no token is set; they must not fill the memory.
             logger.warning("accounts.too_many", wc_id=wc_id)
             return
-        named = Login(wc_id=wc_id, w_id=w_id, w_id_time=not_in_future(time), source=source)
+        named = Login(
+            wc_id=wc_id,
+            w_id=w_id,
+            w_id_time=not_in_future(time),
+            source=source,
+            gateway=gateway,
+        )
         login = newer_login(known, named)
         if login is None:
             return
         self._logins[wc_id] = login
-        self._news.setdefault(wc_id, _News()).named = named
-        if known is None or known.w_id != w_id:
+        news = self._news.setdefault(wc_id, _News())
+        listed_by = named.gateway or (news.named.gateway if news.named is not None else "")
+        news.named = replace(named, gateway=listed_by)
+        if known is None or (known.w_id, known.gateway) != (w_id, login.gateway):
             # The time of a wId in use moves with every callback; SQL hears of that a little later.
             self._changed.set()
 
@@ -266,7 +301,7 @@ class Accounts:
         except StoreUnavailable:
             for wc_id, later in self._news.items():
                 earlier = news.setdefault(wc_id, _News())
-                earlier.named = later.named or earlier.named
+                earlier.named = _later_named(earlier.named, later.named)
                 earlier.refused = later.refused or earlier.refused
                 earlier.standing = later.standing or earlier.standing
             self._news = news
@@ -289,6 +324,13 @@ class Accounts:
             except StoreUnavailable as error:
                 logger.debug("accounts.later", error=error)
                 await stopped_within(stop, REFRESH_SECONDS / 4)
+
+
+def _later_named(earlier: Login | None, later: Login | None) -> Login | None:
+    """What was named last, and the login that listed the account last."""
+    if earlier is None or later is None:
+        return later or earlier
+    return replace(later, gateway=later.gateway or earlier.gateway)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,6 +359,7 @@ async def _merge(connection: AsyncConnection, news: Mapping[WcId, _News]) -> lis
             "w_id_time": 0,
             "w_id_source": "",
             "refused_w_id": "",
+            "gateway": "",
             "state": AccountState.UNKNOWN,
             "since": utc_now(),
             "first_seen_at": utc_now(),
@@ -339,6 +382,7 @@ async def _merge(connection: AsyncConnection, news: Mapping[WcId, _News]) -> lis
                 w_id_time=login.w_id_time,
                 w_id_source=login.source,
                 refused_w_id=login.refused_w_id,
+                gateway=login.gateway,
                 state=standing.state,
                 since=standing.since,
             )
@@ -354,6 +398,7 @@ def _login_of(row: Any) -> Login:
         w_id_time=not_in_future(row.w_id_time),
         source=row.w_id_source,
         refused_w_id=row.refused_w_id,
+        gateway=row.gateway,
     )
 
 

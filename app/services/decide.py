@@ -23,6 +23,7 @@ from app.services.text import is_blank, number_of
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
 
+MAX_DETAIL = 500
 #: A mention or a prefix with a number behind it is not longer.
 _LONGEST_CALL = 200
 _LEADING_MENTION = re.compile(rf"\s*(?:@[^@\n{MENTION_END}]{{1,64}}{MENTION_END}|@\S+\s)\s*")
@@ -63,6 +64,7 @@ def decide(
     now: float,
     offered: Sequence[str] = (),
     is_awaited: bool = False,
+    offline: Collection[WcId] = (),
 ) -> Question | Feedback | Ignored:
     """
     Say whether a message is answered, and what Dify is asked.
@@ -73,11 +75,12 @@ def decide(
         offered: questions that were suggested to this person and are in force; a number asks one of
             them, whatever the trigger is.
         is_awaited: a form waits for this person, so that a number is an answer to it.
+        offline: those of our accounts that are not online: another one answers in their stead.
 
     Returns:
         The question without the bot's mention and the trigger's prefix, and with what it quotes; what
         somebody thinks of an answer of ours that it quotes; or the first reason against it, in the
-        order: own, group off, too old, trigger, nothing left.
+        order: own, group off, too old, trigger, nothing left, another account.
     """
     origin = message.origin
     ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
@@ -87,13 +90,15 @@ def decide(
     if feedback is not None:
         return feedback
     asked = _chosen(message, rules, offered, is_awaited=is_awaited)
-    asked = asked or _apply_trigger(message, rules)
+    meant = _accounts_meant(message, own_accounts)
+    asked = asked or _apply_trigger(message, rules, bot=meant[0])
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
     quoted = message.quoted if rules.tells_quoted else None
-    return Question(message=message, text=with_quoted(asked.strip(), quoted))
+    question = Question(message=message, text=with_quoted(asked.strip(), quoted))
+    return _asked_or_left(question, meant, offline)
 
 
 def _feedback(message: GroupMessage, rules: GroupRules) -> Feedback | None:
@@ -125,8 +130,11 @@ def choice_of(message: GroupMessage, rules: GroupRules) -> int | None:
     """The number, from 1 on, if the message is nothing else: with or without what the trigger wants."""
     if len(message.text) > _LONGEST_CALL:
         return None
-    asked = _apply_trigger(message, rules)
-    texts = [_without_own_mention(message), *([] if isinstance(asked, IgnoreReason) else [asked])]
+    asked = _apply_trigger(message, rules, bot=message.origin.bot_wc_id)
+    texts = [
+        _without_own_mention(message, message.origin.bot_wc_id),
+        *([] if isinstance(asked, IgnoreReason) else [asked]),
+    ]
     return next((one for one in map(number_of, texts) if one is not None), None)
 
 
@@ -160,6 +168,33 @@ def decide_file(
     return replace(ignored, reason=IgnoreReason.ATTACHMENT)
 
 
+def _asked_or_left(
+    question: Question, meant: Collection[WcId], offline: Collection[WcId]
+) -> Question | Ignored:
+    """A question for other accounts of ours is theirs, as long as one of them is online."""
+    origin = question.message.origin
+    if origin.bot_wc_id in meant or set(meant) <= set(offline):
+        return question
+    return Ignored(
+        origin=origin,
+        reason=IgnoreReason.OTHER_ACCOUNT,
+        detail=",".join(meant)[:MAX_DETAIL],
+        question=question,
+    )
+
+
+def _accounts_meant(message: GroupMessage, own_accounts: Collection[WcId]) -> tuple[WcId, ...]:
+    """
+    Which accounts of ours the message is for, at least one: those that it mentions or quotes, else its own.
+
+    Where its own is among them it comes first.
+    """
+    bot = message.origin.bot_wc_id
+    quoted = () if message.quoted is None else (message.quoted.sender,)
+    meant = tuple(one for one in (*message.mentions, *quoted) if one in own_accounts and one != bot)
+    return (bot, *meant) if _is_meant(message, bot) or not meant else meant
+
+
 def compile_pattern(text: str) -> Matcher:
     """
     Compile a pattern for ``Trigger.REGEX``: RE2 syntax, time linear in the message.
@@ -183,14 +218,14 @@ def compile_pattern(text: str) -> Matcher:
     return matcher
 
 
-def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReason:
-    """The question's text, or why the trigger says no."""
-    text = _without_own_mention(message)
+def _apply_trigger(message: GroupMessage, rules: GroupRules, *, bot: WcId) -> str | IgnoreReason:
+    """The question's text as for this account of ours, or why the trigger says no."""
+    text = _without_own_mention(message, bot)
     match rules.trigger:
         case Trigger.ALL:
             return text
         case Trigger.MENTION:
-            return text if _is_meant(message) else IgnoreReason.NOT_MENTIONED
+            return text if _is_meant(message, bot) else IgnoreReason.NOT_MENTIONED
         case Trigger.PREFIX:
             return _without_prefix((message.text, text), rules.prefixes)
         case Trigger.KEYWORD:
@@ -202,22 +237,21 @@ def _apply_trigger(message: GroupMessage, rules: GroupRules) -> str | IgnoreReas
             return text if is_match else IgnoreReason.NO_MATCH
 
 
-def _is_meant(message: GroupMessage) -> bool:
-    """It mentions the bot, or quotes something that the bot said."""
-    bot = message.origin.bot_wc_id
+def _is_meant(message: GroupMessage, bot: WcId) -> bool:
+    """It mentions this account of ours, or quotes something that it said."""
     return bot in message.mentions or (message.quoted is not None and message.quoted.sender == bot)
 
 
-def _without_own_mention(message: GroupMessage) -> str:
+def _without_own_mention(message: GroupMessage, bot: WcId) -> str:
     """
     The text without the bot's mention, if that stands at the beginning.
 
     Of several leading mentions the bot's is taken to be the one at its place in the list of
     mentions; the others stay, they belong to the question.
     """
-    if message.origin.bot_wc_id not in message.mentions:
+    if bot not in message.mentions:
         return message.text
-    skip = message.mentions.index(message.origin.bot_wc_id)
+    skip = message.mentions.index(bot)
     end = 0
     for _ in range(skip):
         other = _LEADING_MENTION.match(message.text, end)

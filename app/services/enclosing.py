@@ -20,7 +20,6 @@ from app.services.dify.files import clean_name
 from app.services.dify.uploads import kind_of, mime_of, picture_extension
 from app.services.dify.wire import ChatFile, UploadRules
 from app.services.downloads import Downloader
-from app.services.ecloud.client import EcloudClient
 from app.services.ecloud.pacing import LookupPacer
 from app.services.errors import (
     DifyError,
@@ -30,6 +29,7 @@ from app.services.errors import (
     ServiceError,
     code_of,
 )
+from app.services.gateways import Gateways
 from app.utils.clock import Clock
 
 #: Largest file that is taken through memory, in bytes, whatever the app would take.
@@ -52,7 +52,7 @@ ALL_SECONDS = 90.0
 class Carrier:
     """What the apps of a process share: the gateway, and how much is on its way."""
 
-    ecloud: EcloudClient
+    gateways: Gateways
     accounts: Accounts
     downloader: Downloader
     clock: Clock
@@ -63,7 +63,7 @@ class Carrier:
     @classmethod
     def of(
         cls,
-        ecloud: EcloudClient,
+        gateways: Gateways,
         *,
         accounts: Accounts,
         downloader: Downloader,
@@ -71,7 +71,7 @@ class Carrier:
         rng: random.Random,
     ) -> "Carrier":
         """One for a process."""
-        return cls(ecloud, accounts, downloader, clock, rng, asyncio.Semaphore(AT_ONCE), {})
+        return cls(gateways, accounts, downloader, clock, rng, asyncio.Semaphore(AT_ONCE), {})
 
     async def fetch(self, bot: WcId, file: MemberFile, *, most: int) -> bytes:
         """
@@ -92,14 +92,15 @@ class Carrier:
 
     async def _url(self, bot: WcId, file: MemberFile) -> str:
         login = self.accounts.login(bot)
-        if login is None or not login.w_id:
+        client = self.gateways.client_of(bot)
+        if login is None or not login.w_id or client is None:
             raise DownloadFailed("account_away")
         try:
             async with asyncio.timeout(LONGEST_WAIT):
                 await self.paces.setdefault(bot, _Pace(self.clock, self.rng)).take_turn()
         except TimeoutError as error:
             raise DownloadFailed("too_many") from error
-        return await self.ecloud.get_file_url(w_id=login.w_id, file=file)
+        return await client.get_file_url(w_id=login.w_id, file=file)
 
 
 #: Reasons that do not change by asking again.

@@ -28,7 +28,7 @@ PAGE = 200
 
 _M = MESSAGES.c
 _S = SEGMENTS.c
-_NO_LONGER_OWED = (*UNFINISHED, MessageState.RATING, MessageState.DEAD)
+_NO_LONGER_OWED = (*UNFINISHED, MessageState.LEFT, MessageState.RATING, MessageState.DEAD)
 _PAGE = (
     select(_M.id)
     .where(_M.from_user == bindparam("whose"), _M.id > bindparam("after"))
@@ -65,6 +65,8 @@ _BLANK_MESSAGES = (
         question=None,
         raw=None,
         text_digest=None,
+        twin_text=None,
+        twin_no=None,
         detail="",
         error="",
         journal_id=None,

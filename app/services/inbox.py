@@ -13,6 +13,7 @@ from app.models.flow import (
     Accepted,
     Decision,
     Duplicate,
+    Left,
     MessageId,
     Noted,
     Receipt,
@@ -29,6 +30,7 @@ from app.services.spill import Spill
 from app.services.spill_replay import SpillReplay
 from app.services.stages import Stages, utc_now
 from app.services.store import Store
+from app.services.twins import SharedIds, Yielded
 from app.utils.clock import Clock
 from app.utils.ids import IdMaker
 
@@ -75,6 +77,11 @@ class Inbox:
         """Whether callbacks were refused just now: neither SQL nor the disk took them."""
         since = self._refused_at
         return since is not None and self._clock.monotonic() - since < REFUSING_SECONDS
+
+    @property
+    def shared_ids(self) -> SharedIds:
+        """Which accounts of ours this process saw to get messages under one id."""
+        return self._table.shared_ids
 
     @property
     def spilled(self) -> int:
@@ -165,7 +172,9 @@ class Inbox:
             waiting.is_durable = stands_as is not None
             if stands_as is None:
                 continue
-            if stands_as != message_id:
+            if isinstance(stands_as, Yielded):
+                waiting.settle(Left(message_id=message_id, answered_as=stands_as.to))
+            elif stands_as != message_id:
                 waiting.settle(Duplicate(message_id=stands_as))
             elif waiting.row.is_question:
                 fresh.append(waiting)

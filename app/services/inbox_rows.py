@@ -18,6 +18,8 @@ from app.models.flow import (
 )
 from app.models.message import Message, MessageState
 from app.services.text import text_digest
+from app.services.twin_rows import NO_CLAIM, claim_columns, yield_columns
+from app.services.twins import Claimed, TwinKeys, Yielded, twin_keys
 
 #: Reasons whose raw callback explains something to an operator or a developer.
 KEEP_RAW = frozenset(
@@ -43,6 +45,7 @@ DEDUPLICATED = frozenset(
         IgnoreReason.NO_MATCH,
         IgnoreReason.TOO_OLD,
         IgnoreReason.GROUP_OFF,
+        IgnoreReason.OTHER_ACCOUNT,
         IgnoreReason.FEEDBACK,
         IgnoreReason.NO_SENDER,
         IgnoreReason.RECALL,
@@ -85,6 +88,18 @@ class InboxRow:
         outcome = {"state": MessageState.REFUSED, "verdict": reason, "done_at": done_at}
         return replace(self, is_question=False, columns={**self.columns, **outcome})
 
+    @property
+    def twin_keys(self) -> TwinKeys:
+        """What another copy of the message would have, too."""
+        return TwinKeys(self.columns["twin_id"], self.columns["twin_text"])
+
+    def settled(self, outcome: Claimed | Yielded) -> "InboxRow":
+        """The same row as the one of its copies that is answered, or as another one."""
+        if isinstance(outcome, Claimed):
+            return replace(self, columns={**self.columns, **claim_columns(outcome)})
+        columns = {**self.columns, **yield_columns(self.twin_keys, outcome)}
+        return replace(self, is_question=False, columns=columns)
+
     def to_record(self) -> dict[str, Any]:
         """As a line of the spill file; ids as text, times as ISO 8601."""
         times = {name: _text_of(self.columns[name]) for name in _TIMES}
@@ -120,7 +135,8 @@ def row_from_record(record: dict[str, Any]) -> InboxRow:
     if unknown := record.keys() - Message.__table__.c.keys():
         raise KeyError(*unknown)
     columns = {
-        # Former versions wrote neither of these.
+        # Former versions wrote none of these.
+        **_first_claim(record),
         **_NO_FEEDBACK,
         **record,
         "id": message_id,
@@ -170,6 +186,7 @@ def make_row(
         **_origin_columns(origin),
         **own,
     }
+    columns |= _first_claim(columns)
     return InboxRow(
         message_id=message_id,
         bot_wc_id=origin.bot_wc_id,
@@ -178,6 +195,14 @@ def make_row(
         is_question=isinstance(decision, Question),
         columns=columns,
     )
+
+
+def _first_claim(columns: dict[str, Any]) -> dict[str, Any]:
+    """What a question claims as long as no other copy of it is known."""
+    if columns["state"] != MessageState.RECEIVED:
+        return dict(NO_CLAIM)
+    keys = twin_keys(columns)
+    return claim_columns(Claimed(keys, None if keys.by_text is None else 0))
 
 
 #: Every row has these columns, so that many are one statement.
@@ -227,6 +252,9 @@ def _question_columns(question: Question, raw: bytes) -> dict[str, Any]:
 
 
 def _ignored_columns(ignored: Ignored, raw: bytes, *, keep_text: bool) -> dict[str, Any]:
+    if ignored.question is not None:
+        left = {"state": MessageState.LEFT, "verdict": ignored.reason, "detail": ignored.detail}
+        return {**_question_columns(ignored.question, raw), **left}
     limit = FIRST_BYTES_OF_TOO_LARGE if ignored.reason is IgnoreReason.TOO_LARGE else RAW_BYTES
     waiting = file_text(ignored.file) if ignored.reason is IgnoreReason.ATTACHMENT else None
     is_own = ignored.reason is IgnoreReason.OWN_MESSAGE and bool(ignored.text)

@@ -2,11 +2,11 @@
 
 import asyncio
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from loguru import logger
-from sqlalchemy import Select, and_, insert, or_, select
+from sqlalchemy import Select, and_, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,16 +14,22 @@ from app.models.flow import MessageId
 from app.models.message import MESSAGES, Message
 from app.services.errors import StoreUnavailable
 from app.services.inbox_rows import InboxRow
-from app.services.store import Store, proposed, upsert
+from app.services.store import Store
+from app.services.twin_rows import known_copies
+from app.services.twins import Copies, SharedIds, Yielded
 
 #: Longest wait for SQL before the spill file is used; the gateway gives up after 6 s in all.
 SQL_SECONDS = 2.0
 
-Standing = dict[MessageId, MessageId | None]
+Standing = dict[MessageId, MessageId | Yielded | None]
 """
 For each row's id the id under which the message stands: its own (new), another one (a duplicate
-delivery), or None (the id itself was taken by another message: take a new one).
+delivery), ``Yielded`` (kept, but another account's copy of it is answered), or None (the id itself
+was taken by another message: take a new one).
 """
+
+#: Looks and inserts of one batch, while others insert the same between the two.
+RACE_TRIES = 20
 
 
 _INSERT = insert(MESSAGES)
@@ -43,6 +49,7 @@ class InboxTable:
     def __init__(self, store: Store, *, seconds: float = SQL_SECONDS) -> None:
         self._store = store
         self._seconds = seconds
+        self.shared_ids = SharedIds()
         self._given_up: set[asyncio.Task[Standing]] = set()
 
     async def insert(self, rows: Sequence[InboxRow]) -> Standing:
@@ -115,8 +122,20 @@ class InboxTable:
         try:
             await self._store.change(_INSERT, [row.columns for row in rows])
         except IntegrityError:
-            return await self._store.transact(lambda connection: insert_rows(connection, rows))
+            return await self._insert_missing(rows)
         return {row.message_id: row.message_id for row in rows}
+
+    async def _insert_missing(self, rows: Sequence[InboxRow]) -> Standing:
+        for left in reversed(range(RACE_TRIES)):
+            try:
+                return await self._store.transact(
+                    lambda connection: insert_rows(connection, rows, self.shared_ids)
+                )
+            except IntegrityError:
+                # Another process was faster between the look and the insert.
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     def _notice_end(self, late: "asyncio.Task[Standing]") -> None:
         self._given_up.discard(late)
@@ -124,25 +143,66 @@ class InboxTable:
             logger.debug("inbox.late_commit", error=repr(late.exception()))
 
 
-async def insert_rows(connection: AsyncConnection, rows: Sequence[InboxRow]) -> Standing:
+async def insert_rows(
+    connection: AsyncConnection, rows: Sequence[InboxRow], shared_ids: SharedIds
+) -> Standing:
     """
-    Insert rows and read back which of them are there.
+    Look which of these rows are there, and insert the others.
 
-    No ``INSERT IGNORE``: it would cut text short and not say which row was the duplicate.
+    No ``INSERT IGNORE``: it would cut text short and not say which row was the duplicate. No ``ON
+    DUPLICATE KEY`` either: MySQL would take another copy of a message for a second delivery.
+
+    Raises:
+        IntegrityError: somebody was faster since; to be called again, on a new transaction.
     """
-    statement = upsert(
-        connection,
-        Message,
-        None,
-        key=None,
-        # A second delivery counts on the row of the first one; a row that was there already under
-        # its own id (the commit was carried out although it seemed to fail) is no delivery.
-        changes={"deliveries": Message.deliveries + (Message.id != proposed(connection, "id"))},
-    )
-    await connection.execute(statement, [row.columns for row in rows])
     found = await connection.execute(standing_of(rows))
     known = {(bot, key): MessageId(id_) for bot, key, id_ in found}
-    return {row.message_id: known.get((row.bot_wc_id, row.dedupe_key)) for row in rows}
+    ids = [row.message_id for row in rows]
+    taken = set(await connection.scalars(select(Message.id).where(Message.id.in_(ids))))
+    copies = await known_copies(
+        connection, [row.twin_keys for row in rows if row.is_question], shared_ids
+    )
+    standing: Standing = {}
+    new: list[InboxRow] = []
+    delivered: Counter[MessageId] = Counter()
+    for row in rows:
+        key = (row.bot_wc_id, row.dedupe_key)
+        stands_as = known.get(key)
+        if stands_as is not None:
+            # One that was there already under its own id (the commit was carried out although it
+            # seemed to fail) is no delivery.
+            delivered[stands_as] += stands_as != row.message_id
+            standing[row.message_id] = stands_as
+        elif row.message_id in taken:
+            standing[row.message_id] = None
+        else:
+            known[key] = row.message_id
+            row, standing[row.message_id] = _settled(row, copies)  # noqa: PLW2901 - the same one
+            new.append(row)
+    if new:
+        await connection.execute(_INSERT, [row.columns for row in new])
+    await _count_deliveries(connection, delivered)
+    return standing
+
+
+def _settled(row: InboxRow, copies: Copies) -> tuple[InboxRow, "MessageId | Yielded"]:
+    """A new row as it is written, and how it stands (pure)."""
+    if not row.is_question:
+        return row, row.message_id
+    outcome = copies.settle(row.message_id, row.bot_wc_id, row.twin_keys)
+    stands_as = outcome if isinstance(outcome, Yielded) else row.message_id
+    return row.settled(outcome), stands_as
+
+
+async def _count_deliveries(connection: AsyncConnection, delivered: "Counter[MessageId]") -> None:
+    """A second delivery counts on the row of the first one."""
+    for times in sorted(set(delivered.values()) - {0}):
+        ids = [message_id for message_id, count in delivered.items() if count == times]
+        await connection.execute(
+            update(MESSAGES)
+            .where(MESSAGES.c.id.in_(ids))
+            .values(deliveries=MESSAGES.c.deliveries + times)
+        )
 
 
 def standing_of(rows: Sequence[InboxRow]) -> Select[str, str, int]:

@@ -269,9 +269,11 @@ class Outbox:
 
     async def put_back(self, segment: Planned, *, error: str) -> None:
         """The last call certainly did not go out, and *segment* does not count it: planned again."""
-        await self._store.transact(
-            lambda connection: settle(connection, segment, SegmentState.PLANNED, error)
-        )
+
+        async def work(connection: AsyncConnection) -> None:
+            await settle(connection, segment, SegmentState.PLANNED, error)
+
+        await self._store.transact(work)
 
     async def give_up(self, segment: Planned, state: SegmentState, *, error: str) -> None:
         """
@@ -281,7 +283,9 @@ class Outbox:
         """
 
         async def work(connection: AsyncConnection) -> None:
-            await settle(connection, segment, state, error)
+            if not await settle(connection, segment, state, error):
+                # Handed to another account, or closed already: its outcome is not this one's to tell.
+                return
             await note_not_sent(connection, segment, error)
             await finish_sent(connection, [segment.message_id])
 

@@ -91,10 +91,12 @@ _LIVE = select(_S.seq).where(
 )
 _LAST_SEQ = select(func.max(_S.seq)).where(_S.message_id == bindparam("this_id"))
 _MAY_BE_SENT = or_(_S.tries == bindparam("known_tries"), _S.sender == bindparam("this_sender"))
+#: Not if it was handed to another account meanwhile.
+_IS_ITS = _S.bot_wc_id == bindparam("this_bot")
 #: Not if another sender marked it since it was read: two may believe for a moment to have the lease.
 _MARK_SENDING = (
     update(SEGMENTS)
-    .where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES), _MAY_BE_SENT)
+    .where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES), _MAY_BE_SENT, _IS_ITS)
     .values(state=SegmentState.SENDING)
 )
 _MARK_SENT = (
@@ -119,7 +121,7 @@ _MARK_BOTH = (
     .where(
         or_(
             and_(_IS_SENT, _S.state == SegmentState.SENDING),
-            and_(_IS_NEXT, _S.state.in_(OPEN_STATES), _MAY_BE_SENT),
+            and_(_IS_NEXT, _S.state.in_(OPEN_STATES), _MAY_BE_SENT, _IS_ITS),
         )
     )
     # MySQL goes by the values that it has set already: the choice looks at the id alone.
@@ -135,7 +137,7 @@ _MARK_BOTH = (
         tries=_either(_S.tries, bindparam("known_tries", type_=_S.tries.type) + 1),
     )
 )
-_SETTLE = update(SEGMENTS).where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES))
+_SETTLE = update(SEGMENTS).where(_THIS_SEGMENT, _S.state.in_(OPEN_STATES), _IS_ITS)
 _IS_SEEN = select(
     exists(
         select(_S.id).where(
@@ -221,7 +223,12 @@ async def mark_sending(store: Store, segment: Planned, *, sender: str) -> bool:
     Returns:
         False: the segment is closed, or another sender's call goes out.
     """
-    known = {"this_id": segment.id, "known_tries": segment.tries, "this_sender": sender}
+    known = {
+        "this_id": segment.id,
+        "known_tries": segment.tries,
+        "this_sender": sender,
+        "this_bot": segment.bot_wc_id,
+    }
     values = {"sender": sender, "sending_at": utc_now(), "tries": segment.tries + 1}
     return await store.change(_MARK_SENDING, {**known, **values}) == 1
 
@@ -254,6 +261,7 @@ async def mark_both(store: Store, sent: Sent, segment: Planned, *, sender: str) 
         "next_id": segment.id,
         "known_tries": segment.tries,
         "this_sender": sender,
+        "this_bot": segment.bot_wc_id,
         "now": utc_now(),
     }
     return await store.change(_MARK_BOTH, values) == BOTH
@@ -261,10 +269,11 @@ async def mark_both(store: Store, sent: Sent, segment: Planned, *, sender: str) 
 
 async def settle(
     connection: AsyncConnection, segment: Planned, state: SegmentState, error: str
-) -> None:
-    """Give an open segment another state, and the number of its calls."""
+) -> bool:
+    """Give an open segment another state, and the number of its calls; False: it is not open to it."""
+    this = {"this_id": segment.id, "this_bot": segment.bot_wc_id}
     values = {"state": state, "error": error[:500], "tries": segment.tries}
-    await connection.execute(_SETTLE, {"this_id": segment.id, **values})
+    return (await connection.execute(_SETTLE, {**this, **values})).rowcount == 1
 
 
 async def note_not_sent(connection: AsyncConnection, segment: Planned, error: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.content import Recall
@@ -35,7 +35,9 @@ PENDING_AT_MOST = 10_000
 RECALLED = IgnoreReason.RECALLED
 
 _M = MESSAGES.c
-_OPEN = (*UNFINISHED, MessageState.ANSWERED)
+#: Nobody has planned an answer yet, here or through another account of ours.
+_WAITS = (*UNFINISHED, MessageState.LEFT)
+_OPEN = (*_WAITS, MessageState.ANSWERED)
 #: What a question has of which nothing is to be kept.
 _WORDS = {"text": None, "question": None, "raw": None}
 
@@ -65,7 +67,8 @@ class _Pending:
 
 #: By the id that makes deliveries the same message: one look into an index. A group's owner takes back
 #: what others wrote.
-_BY_NEW_ID = select(_M.id).where(
+#: Where another account's copy is answered, that one: its account may not have heard of the recall.
+_BY_NEW_ID = select(func.coalesce(_M.twin_of, _M.id)).where(
     _M.bot_wc_id == bindparam("bot"), _M.dedupe_key == bindparam("new_id")
 )
 #: By the account's own id: among the few messages of whoever took it back that are not through.
@@ -184,7 +187,7 @@ async def take_back(
     row = (await connection.execute(_LOCK, {"this_id": message_id})).one_or_none()
     if row is None or not (row.state in _OPEN or row.verdict == RECALLED):
         return None
-    is_waiting = row.state in UNFINISHED
+    is_waiting = row.state in _WAITS
     if is_waiting:
         outcome = {"state": MessageState.IGNORED, "verdict": RECALLED, "done_at": utc_now()}
         values = {**outcome, "runs_alone": False, **(words or {})}

@@ -17,6 +17,7 @@ from app.models.flow import (
     GroupMessage,
     Ignored,
     IgnoreReason,
+    Left,
     Origin,
     Question,
     Receipt,
@@ -149,6 +150,7 @@ class Reception:
             now=now,
             offered=offered,
             is_awaited=is_awaited,
+            offline=self._accounts.offline_ids,
         )
 
     def _take_news(self, ignored: Ignored) -> None:
@@ -218,4 +220,6 @@ def verdict_of(decision: Decision, receipt: Receipt) -> str:
         return "duplicate"
     if isinstance(receipt, Refused):
         return receipt.reason
+    if isinstance(receipt, Left):
+        return IgnoreReason.OTHER_ACCOUNT
     return "accepted" if isinstance(decision, Question) else decision.reason

@@ -94,7 +94,8 @@ class SpillReplay:
             if stands_as is None:
                 await self._table.insert([row.with_id(MessageId(self._ids.next()))])
             if stands_as != row.message_id:
-                # Delivered twice while SQL was away: the other copy stands, this one leaves the queue.
+                # Delivered twice while SQL was away, or by another account, too: the other copy
+                # stands, this one leaves the queue.
                 self._leftovers.append(row)
         return len(rows)
 

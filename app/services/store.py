@@ -159,7 +159,7 @@ def upsert(
     table: type[Any],
     values: Mapping[str, Any] | None,
     *,
-    key: Sequence[str] | None,
+    key: Sequence[str],
     changes: Mapping[str, Any],
 ) -> Insert:
     """
@@ -167,7 +167,7 @@ def upsert(
 
     Args:
         values: the new row; None if the rows come with the execution.
-        key: columns of the unique key; None: any key, which MySQL always means.
+        key: columns of the unique key; MySQL means any key.
         changes: columns to set where the row is there already; may name columns of the table.
     """
     if connection.dialect.name == "sqlite":

@@ -30,15 +30,15 @@ def drop_table(name: str) -> None:
         op.drop_table(name)
 
 
-def make_index(name: str, table: str, columns: list[str]) -> None:
+def make_index(name: str, table: str, columns: list[str], *, unique: bool = False) -> None:
     """Make an index, unless it is there already."""
-    if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
-        op.create_index(name, table, columns)
+    if name not in _indexes_of(table):
+        op.create_index(name, table, columns, unique=unique)
 
 
 def drop_index(name: str, table: str) -> None:
     """Drop an index, unless it is gone already."""
-    if name in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+    if name in _indexes_of(table):
         op.drop_index(name, table)
 
 
@@ -52,6 +52,10 @@ def drop_column(table: str, name: str) -> None:
     """Drop a column, unless it is gone already."""
     if name in _columns_of(table):
         op.drop_column(table, name)
+
+
+def _indexes_of(table: str) -> set[str | None]:
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
 
 
 def _columns_of(table: str) -> set[str]:

@@ -12,8 +12,8 @@ from loguru import logger
 from app.models.account import AccountState
 from app.models.flow import WcId
 from app.services.accounts import Accounts
-from app.services.ecloud.client import EcloudClient
 from app.services.errors import EcloudError, EcloudRefused, QueueUnavailable
+from app.services.gateways import Gateways
 from app.services.presence import Witness
 from app.services.queue.breakers import Breakers, account_peer
 from app.services.queue.leases import Leases
@@ -38,7 +38,7 @@ class AccountWatch:
         self,
         *,
         accounts: Accounts,
-        ecloud: EcloudClient,
+        gateways: Gateways,
         breakers: Breakers,
         notices: OfflineNotices,
         leases: Leases,
@@ -50,7 +50,7 @@ class AccountWatch:
             interval: seconds between two polls when nobody doubts.
         """
         self._accounts = accounts
-        self._ecloud = ecloud
+        self._gateways = gateways
         self._breakers = breakers
         self._notices = notices
         self._clock = clock
@@ -98,31 +98,28 @@ class AccountWatch:
         await self._follow()
 
     async def _poll(self) -> None:
-        try:
-            logins = await self._ecloud.query_logins()
-        except EcloudError as error:
+        for error in await self._gateways.query_all():
             # A gateway that is away says nothing of its accounts; some have no such list.
             logger.debug("account.poll_failed", error=error)
-        else:
-            known = [(str(login.wc_id), login.w_id) for login in logins]
-            self._accounts.learn(known, time=int(self._clock.time()))
         for bot in self._accounts.doubted():
             await self._look_into(bot)
 
     async def _look_into(self, bot: WcId) -> None:
         """Ask in the other ways: one that says offline is not believed alone."""
-        login = self._accounts.login(bot)
+        login, client = self._accounts.login(bot), self._gateways.client_of(bot)
+        if client is None:
+            return
         says_online = 0
         if login is not None and login.w_id:
             try:
-                if await self._ecloud.is_online(login.w_id):
+                if await client.is_online(login.w_id):
                     says_online += 1
                 else:
                     self._accounts.doubt(bot, Witness.INSTANCE)
             except EcloudError as error:
                 logger.debug("account.poll_failed", error=error)
         try:
-            if await self._ecloud.offline_reason(bot):
+            if await client.offline_reason(bot):
                 self._accounts.doubt(bot, Witness.REASON)
             else:
                 says_online += 1

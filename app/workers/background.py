@@ -15,12 +15,13 @@ from app.services.attachments import Attachments
 from app.services.checks.inspection import Inspection
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
-from app.services.ecloud.client import EcloudClient
 from app.services.ecloud.day_plan import DayPlan, QuietHours
 from app.services.ecloud.pacing import Limits
 from app.services.enclosing import Carrier, Enclosing
 from app.services.errors import ServiceError
 from app.services.feedback_table import FeedbackTable
+from app.services.handover import Handover
+from app.services.left_messages import LeftMessages
 from app.services.plain_text import PlainText
 from app.services.queue.leases import Lease
 from app.services.recap import Recap
@@ -54,6 +55,8 @@ from app.workers.send_policy import SenderSettings
 from app.workers.sender import AccountSender
 from app.workers.sender_pool import SenderPool
 from app.workers.spill_signal import show_spill
+from app.workers.takeover import Takeover
+from app.workers.twin_keeper import TwinKeeper
 from app.workers.worker import Worker, WorkerSettings
 from config import Settings
 
@@ -61,6 +64,8 @@ CONTACTS_SECONDS = 1.0
 #: Lease of the one that keeps the callback's address, in seconds.
 CALLBACK_LEASE = 60.0
 RECALLS_SECONDS = 0.1
+#: Lease of the one that looks after copies of messages, in seconds.
+TWINS_LEASE = 10.0
 #: Callbacks are let in at the latest so long after the index began to be rebuilt.
 START_SECONDS = 3.0
 
@@ -138,15 +143,16 @@ class Background:
     def _start_callback_keeper(self) -> None:
         runtime = self._runtime
         own = own_callback_urls(runtime.settings.ecloud)
-        if runtime.ecloud is None or not own:
+        if not own:
             return
-        keeper = CallbackKeeper(
-            runtime.ecloud,
-            own=own,
-            tokens=runtime.settings.ecloud.callback_tokens,
-            lease=runtime.leases.task("callback", seconds=CALLBACK_LEASE),
-        )
-        self._run(self._sending, "callback", keeper.run(self._stop_sending))
+        for name, client in runtime.gateways.clients.items():
+            keeper = CallbackKeeper(
+                client,
+                own=own,
+                tokens=runtime.settings.ecloud.callback_tokens,
+                lease=runtime.leases.task(f"callback:{name}", seconds=CALLBACK_LEASE),
+            )
+            self._run(self._sending, f"callback-{name}", keeper.run(self._stop_sending))
 
     def _start_work(self) -> None:
         runtime = self._runtime
@@ -212,18 +218,18 @@ class Background:
 
     def _start_sending(self) -> None:
         runtime = self._runtime
-        if runtime.ecloud is None:
+        if not runtime.gateways.clients:
             logger.warning(
                 "ecloud.not_configured 答案会等待发送",
                 missing="、".join(runtime.settings.ecloud.missing),
             )
             return
-        pool = make_sender_pool(runtime, runtime.ecloud)
+        pool = make_sender_pool(runtime)
         self._run(self._sending, "senders", pool.run(self._stop_sending))
         keeper = ContactKeeper(
             contacts=runtime.contacts,
             accounts=runtime.accounts,
-            ecloud=runtime.ecloud,
+            gateways=runtime.gateways,
             leases=runtime.leases,
             clock=runtime.clock,
             rng=runtime.rng,
@@ -231,7 +237,7 @@ class Background:
         self._run(self._sending, "contacts", keeper.run(self._stop_sending))
         accounts = AccountWatch(
             accounts=runtime.accounts,
-            ecloud=runtime.ecloud,
+            gateways=runtime.gateways,
             breakers=runtime.breakers,
             notices=runtime.notices,
             leases=runtime.leases,
@@ -239,6 +245,16 @@ class Background:
             interval=runtime.settings.ecloud.poll_interval,
         )
         self._run(self._sending, "account-watch", accounts.run(self._stop_sending))
+        twins = TwinKeeper(
+            left=LeftMessages(runtime.store, runtime.inbox.shared_ids),
+            handover=Handover(runtime.store),
+            accounts=runtime.accounts,
+            queue=runtime.queue,
+            bell=runtime.bell,
+            lease=runtime.leases.task("twins", seconds=TWINS_LEASE),
+            clock=runtime.clock,
+        )
+        self._run(self._sending, "twins", twins.run(self._stop_sending))
         finishing = FinishKeeper(runtime.outbox)
         self._run(self._sending, "finishing", finishing.run(self._stop_sending))
 
@@ -334,10 +350,10 @@ def make_desks(runtime: Runtime, turns: Turns) -> Desks:
 
 def _make_carrier(runtime: Runtime) -> Carrier | None:
     """What brings files of members to the apps; None: there is no gateway to fetch them from."""
-    if runtime.ecloud is None:
+    if not runtime.gateways.clients:
         return None
     return Carrier.of(
-        runtime.ecloud,
+        runtime.gateways,
         accounts=runtime.accounts,
         downloader=runtime.downloader,
         clock=runtime.clock,
@@ -406,6 +422,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         journal=runtime.journal,
         stages=runtime.stages,
         watch=watch,
+        takeover=Takeover(handover=Handover(runtime.store), accounts=runtime.accounts, watch=watch),
         fallbacks=Fallbacks(others, turns=turns, watch=watch),
         spill_signs=runtime.spill_signs,
         segmenter=Segmenter(settings.reply.max_length),
@@ -446,7 +463,7 @@ def make_pace(settings: Settings) -> PaceSettings:
     return PaceSettings(limits=limits, plan=plan)
 
 
-def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
+def make_sender_pool(runtime: Runtime) -> SenderPool:
     """The send loops of this process."""
     settings = runtime.settings
     figures = SenderSettings(
@@ -462,7 +479,7 @@ def make_sender_pool(runtime: Runtime, ecloud: EcloudClient) -> SenderPool:
             lease=lease,
             outbox=runtime.outbox,
             accounts=runtime.accounts,
-            ecloud=ecloud,
+            ecloud=runtime.gateways.of(bot),
             breakers=runtime.breakers,
             paces=runtime.paces,
             metrics=runtime.metrics,

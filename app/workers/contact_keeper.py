@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from loguru import logger
@@ -21,11 +22,13 @@ from app.services.ecloud.client import MAX_CONTACTS, EcloudClient
 from app.services.ecloud.pacing import LookupPacer
 from app.services.errors import (
     EcloudError,
+    EcloudRefused,
     EcloudThrottled,
     LeaseLost,
     ServiceError,
     StoreUnavailable,
 )
+from app.services.gateways import Gateways
 from app.services.queue.leases import Leases
 from app.utils.clock import Clock
 from app.utils.loops import cancelled
@@ -42,6 +45,14 @@ NOT_KEPT = "查到了,但数据库没有保存"
 REFUSED = "查到了,但数据库拒绝保存"
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How one account is reached."""
+
+    client: EcloudClient
+    w_id: str
+
+
 class ContactKeeper:
     """Turns wanted contacts into known ones."""
 
@@ -50,14 +61,14 @@ class ContactKeeper:
         *,
         contacts: Contacts,
         accounts: Accounts,
-        ecloud: EcloudClient,
+        gateways: Gateways,
         leases: Leases,
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self._contacts = contacts
         self._accounts = accounts
-        self._ecloud = ecloud
+        self._gateways = gateways
         self._clock = clock
         self._pacer = LookupPacer(rng=rng)
         self._lease = leases.task("contacts", seconds=LEASE_SECONDS)
@@ -107,37 +118,62 @@ class ContactKeeper:
         self._in_vain = 0
 
     async def _look_up_for(self, bot: WcId, wanted: Sequence[Wanted]) -> None:
-        login = self._accounts.login(bot)
-        if login is None or not login.w_id:
+        way = self._way_of(bot)
+        if way is None:
             await self._contacts.postpone(wanted, error=NO_LOGIN)
         else:
-            await self._look_up(login.w_id, wanted)
+            await self._look_up(bot, way, wanted)
 
-    async def _look_up(self, w_id: str, wanted: Sequence[Wanted]) -> None:
+    def _way_of(self, bot: WcId) -> _Way | None:
+        """How the account is reached now; None: nobody has told."""
+        login, client = self._accounts.login(bot), self._gateways.client_of(bot)
+        if login is None or not login.w_id or client is None:
+            return None
+        return _Way(client, login.w_id)
+
+    async def _look_up(self, bot: WcId, way: _Way, wanted: Sequence[Wanted]) -> None:
         """One account's look-ups: all cards in one call, then strangers one by one, then members."""
         try:
-            await self._pace()
-            found = await self._ecloud.get_contacts(w_id, [one.wc_id for one in wanted])
+            way, found = await self._get_cards(bot, way, wanted)
         except EcloudError as error:
             await self._postpone_for(error, wanted)
             return
         cards = {card.wc_id: card for card in found if card.is_known}
         await self._keep(list(cards.values()), wanted)
         missing = [one for one in wanted if one.wc_id not in cards]
-        await self._look_up_strangers(w_id, missing)
+        await self._look_up_strangers(way, missing)
         groups = [one for one in wanted if one.kind == GROUP]
         for group in groups:
-            await self._look_up_members(w_id, group)
+            await self._look_up_members(way, group)
         logger.info("contacts.fetched", contacts=len(cards), others=len(missing))
 
-    async def _look_up_strangers(self, w_id: str, missing: Sequence[Wanted]) -> None:
+    async def _get_cards(
+        self, bot: WcId, way: _Way, wanted: Sequence[Wanted]
+    ) -> tuple[_Way, list[ContactCard]]:
+        """All cards by one call; once more where it was refused because the wId is stale."""
+        ids = [one.wc_id for one in wanted]
+        try:
+            await self._pace()
+            return way, await way.client.get_contacts(way.w_id, ids)
+        except EcloudThrottled:
+            raise
+        except EcloudRefused:
+            await self._gateways.ask(bot)
+            renewed = self._way_of(bot)
+            if renewed is None or renewed == way:
+                raise
+            self._accounts.refuse(bot, way.w_id)
+            await self._pace()
+            return renewed, await renewed.client.get_contacts(renewed.w_id, ids)
+
+    async def _look_up_strangers(self, way: _Way, missing: Sequence[Wanted]) -> None:
         """One that cannot be looked up holds up no other."""
         for position, one in enumerate(missing):
             card, reason = None, NOT_FOUND
             try:
                 if one.kind != GROUP:
                     await self._pace()
-                    card = await self._ecloud.get_member_info(w_id, one.group_id, one.wc_id)
+                    card = await way.client.get_member_info(way.w_id, one.group_id, one.wc_id)
             except EcloudThrottled as error:
                 await self._postpone_for(error, missing[position:])
             except EcloudError as error:
@@ -147,11 +183,11 @@ class ContactKeeper:
             else:
                 await self._contacts.postpone([one], error=reason)
 
-    async def _look_up_members(self, w_id: str, group: Wanted) -> None:
+    async def _look_up_members(self, way: _Way, group: Wanted) -> None:
         """What people are called in this group: needed behind the ``@``."""
         try:
             await self._pace()
-            members = await self._ecloud.get_members(w_id, group.wc_id)
+            members = await way.client.get_members(way.w_id, group.wc_id)
         except EcloudError as error:
             await self._postpone_for(error, [group])
             return

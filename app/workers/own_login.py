@@ -6,21 +6,17 @@ from loguru import logger
 
 from app.models.flow import WcId
 from app.services.accounts import Accounts
-from app.services.ecloud.client import EcloudClient
 from app.services.errors import EcloudRefused
-from app.utils.clock import Clock
+from app.services.gateways import AccountGateway
 
 
 class OwnLogin:
     """The login of one account, as its sender needs it."""
 
-    def __init__(
-        self, bot: WcId, *, accounts: Accounts, ecloud: EcloudClient, clock: Clock
-    ) -> None:
+    def __init__(self, bot: WcId, *, accounts: Accounts, ecloud: AccountGateway) -> None:
         self._bot = bot
         self._accounts = accounts
         self._ecloud = ecloud
-        self._clock = clock
         #: The gateway did not answer the last call.
         self._is_doubted = False
 
@@ -37,7 +33,7 @@ class OwnLogin:
         Raises:
             EcloudError: the gateway did not tell.
         """
-        if not self.known_w_id:
+        if not self.known_w_id or not self._ecloud.is_known:
             await self.ask()
         elif self._is_doubted:
             # Any answer will do: some gateways have no such list.
@@ -57,10 +53,7 @@ class OwnLogin:
         Raises:
             EcloudError: the gateway did not tell.
         """
-        logins = await self._ecloud.query_logins()
-        known = [(str(login.wc_id), login.w_id) for login in logins]
-        self._accounts.learn(known, time=int(self._clock.time()))
-        return any(login.wc_id == self._bot for login in logins)
+        return await self._ecloud.ask()
 
     def refuse(self, w_id: str) -> None:
         """The gateway does not accept this wId any more."""

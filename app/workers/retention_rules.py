@@ -92,8 +92,13 @@ def make_rules(ages: Ages) -> tuple[Rule, ...]:
     """All of them, in the order in which they are applied."""
     closed, is_open = _M.state.in_(CLOSED), _M.state.in_(_OPEN)
     is_ignored = _M.state == MessageState.IGNORED
-    # An error may quote what was asked.
-    no_text: dict[str, str | None] = {"text": None, "question": None, "error": ""}
+    # An error may quote what was asked; whoever guesses a text could check it by its key.
+    no_text: dict[str, str | None] = {
+        "text": None,
+        "question": None,
+        "error": "",
+        "twin_text": None,
+    }
     has_text = closed & _M.text.is_not(None)
     has_raw = closed & _M.raw.is_not(None)
     oldest = max(ages.dedupe, ages.text)

@@ -12,9 +12,9 @@ from loguru import logger
 
 from app.models.flow import SegmentKind, SentMessage, WcId
 from app.services.accounts import Accounts
-from app.services.ecloud.client import EcloudClient
 from app.services.ecloud.pacing import Hold, Pacer, Why
 from app.services.errors import EcloudError, QueueUnavailable, StoreUnavailable
+from app.services.gateways import AccountGateway
 from app.services.media import read_file_content
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
@@ -59,7 +59,7 @@ class AccountSender:
         lease: Lease,
         outbox: Outbox,
         accounts: Accounts,
-        ecloud: EcloudClient,
+        ecloud: AccountGateway,
         breakers: Breakers,
         paces: Paces,
         metrics: Metrics,
@@ -92,7 +92,7 @@ class AccountSender:
             clock=clock,
             holder=lease.holder,
         )
-        login = OwnLogin(bot, accounts=accounts, ecloud=ecloud, clock=clock)
+        login = OwnLogin(bot, accounts=accounts, ecloud=ecloud)
         self._availability = available = Availability(
             bot, lanes=debts.lanes, login=login, accounts=accounts, pace=pace, clock=clock
         )
@@ -250,12 +250,14 @@ class AccountSender:
         """The call that the segment's kind wants."""
         group, content = segment.group_id, segment.content
         if segment.kind is SegmentKind.IMAGE:
-            return await self._ecloud.send_image(w_id=w_id, group_id=group, url=content)
+            return await self._ecloud.client().send_image(w_id=w_id, group_id=group, url=content)
         if segment.kind is SegmentKind.FILE:
             name, url = read_file_content(content)
-            return await self._ecloud.send_file(w_id=w_id, group_id=group, url=url, name=name)
+            return await self._ecloud.client().send_file(
+                w_id=w_id, group_id=group, url=url, name=name
+            )
         at = (segment.mention,) if segment.mention else ()
-        return await self._ecloud.send_text(w_id=w_id, group_id=group, text=content, at=at)
+        return await self._ecloud.client().send_text(w_id=w_id, group_id=group, text=content, at=at)
 
     def _observe(self, started: float, outcome: str) -> None:
         seconds = self._clock.monotonic() - started

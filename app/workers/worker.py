@@ -31,6 +31,7 @@ from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks, waits_for
 from app.workers.peer_watch import Admission, PeerWatch
 from app.workers.retry import CRASHED, Bury, RetryPolicy
+from app.workers.takeover import Takeover
 
 IDLE_SECONDS = 1.0
 REDIS_PAUSE_SECONDS = 0.5
@@ -84,6 +85,7 @@ class Worker:
         journal: Journal,
         stages: Stages,
         watch: PeerWatch,
+        takeover: Takeover,
         fallbacks: Fallbacks,
         spill_signs: SpillSigns,
         segmenter: Segmenter,
@@ -102,6 +104,7 @@ class Worker:
         self._policy = policy
         self._metrics = metrics
         self._settings = settings
+        self._takeover = takeover
         self._fallbacks = fallbacks
         self._mending = ClaimMending(queue=queue, signs=spill_signs, clock=clock)
         self._settling = ClaimSettling(
@@ -257,6 +260,7 @@ class Worker:
             return
         admission = await self._watch.admit(turn)
         try:
+            turn, admission = await self._takeover.instead(turn, admission)
             turn, admission = await self._fallbacks.instead(turn, admission)
         except StoreUnavailable as error:
             await self._settling.fail(claim, turn, error)

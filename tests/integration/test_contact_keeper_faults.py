@@ -63,6 +63,10 @@ class FakeGateway:
         #: More of a person's card.
         self.person: dict[str, Any] = {"nick_name": "阿蓝"}
 
+    def client_of(self, _bot: WcId) -> "FakeGateway":
+        """As ``Gateways``."""
+        return self
+
     async def get_contacts(self, _w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """As ``EcloudClient``."""
         self.asked.append(self._clock.now)
@@ -111,7 +115,7 @@ class Stage:
         self._keeper = ContactKeeper(
             contacts=contacts,
             accounts=accounts,
-            ecloud=self.gateway,  # type: ignore[arg-type]
+            gateways=self.gateway,  # type: ignore[arg-type]
             leases=Leases(redis, holder="here", clock=self.clock),
             clock=self.clock,
             rng=random.Random(7),

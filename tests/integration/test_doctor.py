@@ -16,6 +16,7 @@ from app.utils.revisions import known_revisions
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.bridge import peer_variables
+from tests.fixtures.logins import login_variables
 from tests.fixtures.mariadb import DatabaseServer
 from tests.fixtures.ports import free_port
 from tests.fixtures.redis_server import RedisServer
@@ -82,6 +83,21 @@ async def test_a_gateway_that_sends_callbacks_elsewhere_is_a_warning_with_the_ne
     assert nobody.startswith("E云管家:没有微信号在线")
     assert "callback register" in nowhere
     assert result.exit_code == 0
+
+
+async def test_every_gateway_login_is_looked_at_by_its_name(
+    run: Run, gateway: EcloudSimulator, second_gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """The one that is wrong is named with where its settings stand."""
+    variables = asked(gateway, dify, **login_variables(second_gateway))
+    second_gateway.faults.set("http_503")
+
+    result = await asyncio.to_thread(run, **variables)
+
+    [line] = lines(result, "✗")
+    assert line.startswith("E云管家 second:连不上(")
+    assert "ecloud.accounts 里 second" in line
+    assert any(line.startswith("E云管家 default") for line in lines(result, "✓"))
 
 
 async def test_a_gateway_that_is_away_or_refuses_the_login_fails(

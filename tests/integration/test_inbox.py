@@ -33,6 +33,7 @@ from app.services.room import Bounds
 from app.services.spill import Spill
 from app.services.stages import Stages, utc_now
 from app.services.store import Store
+from app.services.twins import SharedIds
 from app.utils.clock import SystemClock
 from app.utils.ids import IdMaker
 from tests.fixtures.callbacks import (
@@ -246,10 +247,15 @@ async def test_ignored_callbacks_keep_ids_and_reason_but_no_text(parts: Parts) -
     assert row.new_msg_id == "78"
 
 
-async def test_the_same_id_for_two_accounts_is_two_messages(parts: Parts) -> None:
-    """Two of our accounts in one group both hear a message."""
+async def test_the_same_id_for_accounts_in_different_groups_is_as_many_messages(
+    parts: Parts,
+) -> None:
+    """Also where their ids differ by a letter's case only."""
     receipts = await parts.accept_all(
-        [make_question(new_msg_id="77", bot_wc_id=bot) for bot in ("wxid_A", "wxid_a", "wxid_b")]
+        [
+            make_question(new_msg_id="77", bot_wc_id=bot, group_id=f"{number}@chatroom")
+            for number, bot in enumerate(("wxid_A", "wxid_a", "wxid_b"))
+        ]
     )
 
     assert [type(receipt) for receipt in receipts] == [Accepted] * 3
@@ -788,7 +794,7 @@ async def test_rows_are_looked_for_by_index_however_many_they_are(store: Store) 
         for number in numbers
     ]
     async with store.write() as connection:
-        await insert_rows(connection, rows)
+        await insert_rows(connection, rows, SharedIds())
     plans = []
     async with store.read() as connection:
         is_sqlite = connection.dialect.name == "sqlite"

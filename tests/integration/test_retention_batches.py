@@ -17,6 +17,7 @@ from app.services.inbox_table import insert_rows
 from app.services.queue.leases import Leases
 from app.services.stages import utc_now
 from app.services.store import Store
+from app.services.twins import SharedIds
 from app.utils.clock import SystemClock
 from app.utils.embedded_redis import EmbeddedRedis
 from app.utils.ids import IdMaker
@@ -112,7 +113,7 @@ async def fill(
         for row in made
     ]
     async with store.write() as connection:
-        await insert_rows(connection, made)
+        await insert_rows(connection, made, SharedIds())
         mine = MESSAGES.c.id >= made[0].message_id, MESSAGES.c.id <= made[-1].message_id
         await connection.execute(update(MESSAGES).where(*mine).values(state=state, **columns))
         await connection.execute(insert(SEGMENTS), segments)
@@ -309,7 +310,9 @@ async def test_batch_that_is_not_committed_yet_is_in_nobodys_way(
     async with store.write() as removing:
         await removing.execute(rule.change(old))
         async with other.write() as connection:
-            assert await insert_rows(connection, [row]) == {row.message_id: row.message_id}
+            assert await insert_rows(connection, [row], SharedIds()) == {
+                row.message_id: row.message_id
+            }
         async with other.write() as connection:
             again = make_row(
                 make_question("新", new_msg_id=row.columns["new_msg_id"]),
@@ -318,7 +321,9 @@ async def test_batch_that_is_not_committed_yet_is_in_nobodys_way(
                 received_at=utc_now(),
                 keep_ignored_text=False,
             )
-            assert await insert_rows(connection, [again]) == {again.message_id: row.message_id}
+            assert await insert_rows(connection, [again], SharedIds()) == {
+                again.message_id: row.message_id
+            }
         async with other.write() as connection:
             young = MESSAGES.c.id > ids.next() - (1 << 40)
             await connection.execute(update(MESSAGES).where(young).values(fence=7))

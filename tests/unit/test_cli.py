@@ -326,6 +326,27 @@ async def test_callback_is_registered_and_cancelled_at_the_gateway(run: Run) -> 
         assert (cancelled.exit_code, gateway.callback_url) == (0, None)
 
 
+async def test_callback_is_registered_at_every_login_or_at_the_named_one(run: Run) -> None:
+    """One that refuses keeps no other from it, and is named; a name that there is not is wrong use."""
+    async with EcloudSimulator.start(seed=1) as first, EcloudSimulator.start(seed=2) as second:
+        more = {"base_url": second.base_url, "authorization": AUTHORIZATION}
+        variables = {
+            "ECLOUD_BASE_URL": first.base_url,
+            "ECLOUD_AUTHORIZATION": "not-the-right-value",
+            "ECLOUD_ACCOUNTS": json.dumps([{"name": "second", **more}]),
+        }
+        register = ("callback", "register", "http://127.0.0.1:9")
+        both = await asyncio.to_thread(run, *register, **variables)
+        registered, second.callback_url = second.callback_url, None
+        one = await asyncio.to_thread(run, *register, "--login", "second", **variables)
+        wrong = await asyncio.to_thread(run, *register, "--login", "third", **variables)
+
+        assert (both.exit_code, one.exit_code, wrong.exit_code) == (1, 0, 2), both.output
+        assert "default /setHttpCallbackUrl" in both.output
+        assert "default、second" in wrong.output
+        assert registered == second.callback_url == "http://127.0.0.1:9/api/v1/callback"
+
+
 async def test_a_gateway_that_refuses_ends_with_1(run: Run) -> None:
     """With its sentence, and without the Authorization value."""
     async with EcloudSimulator.start(seed=1) as gateway:

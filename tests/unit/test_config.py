@@ -907,15 +907,33 @@ def test_weak_callback_token_is_refused_unseen(value: str, reason: str) -> None:
     assert value not in text
 
 
-def test_setting_of_a_part_that_does_not_exist_yet_is_refused() -> None:
-    """Nothing is ignored in silence: a value that would have no effect stops the start."""
-    entry = {"name": "b", "base_url": "http://h", "authorization": SECRET}
+@pytest.mark.parametrize("names", [["b", "b"], ["default"]])
+def test_two_gateway_logins_of_one_name_are_refused(names: list[str]) -> None:
+    """Health and commands could not tell which one they mean."""
+    entry = {"base_url": "http://h", "authorization": SECRET}
 
-    text = refused({"ECLOUD_ACCOUNTS": json.dumps([entry])})
+    text = refused({"ECLOUD_ACCOUNTS": json.dumps([{**entry, "name": name} for name in names])})
 
-    assert "尚未支持" in text
+    assert "ecloud.accounts" in text
+    assert f"登录名 {names[-1]} 重复或保留" in text
     assert SECRET not in text
-    assert load({"ECLOUD_ACCOUNTS": "[]"}).settings == load().settings
+
+
+def test_the_flat_settings_are_the_first_gateway_login_if_they_are_whole() -> None:
+    """Others stand alone where it is missing."""
+    more = {
+        "ECLOUD_ACCOUNTS": json.dumps([{"name": "b", "base_url": "http://b", "authorization": "y"}])
+    }
+    flat = {"ECLOUD_BASE_URL": "http://a", "ECLOUD_AUTHORIZATION": SECRET}
+
+    both = load({**more, **flat}).settings.ecloud.every_login()
+    alone = load(more).settings.ecloud.every_login()
+    half = load({**more, "ECLOUD_BASE_URL": "http://a"}).settings.ecloud.every_login()
+
+    assert [one.name for one in both] == ["default", "b"]
+    assert both[0].authorization.get_secret_value() == SECRET
+    assert [one.name for one in alone] == [one.name for one in half] == ["b"]
+    assert load().settings.ecloud.every_login() == ()
 
 
 @pytest.mark.parametrize("names", [["b", "b"], ["default"]])

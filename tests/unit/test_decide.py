@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.models.content import Quoted
 from app.models.flow import (
+    Feedback,
     GroupMessage,
     Ignored,
     IgnoreReason,
@@ -264,6 +265,79 @@ def test_a_trigger_looks_at_what_was_typed_alone() -> None:
     assert ask(message, trigger=Trigger.PREFIX, prefixes=("先",)) is IgnoreReason.NO_PREFIX
     pattern = compile_pattern("先填")
     assert ask(message, trigger=Trigger.REGEX, pattern=pattern) is IgnoreReason.NO_MATCH
+
+
+THIRD = WcId("wxid_third")
+OWN = {BOT, OTHER, THIRD}
+
+
+def decide_among(message: GroupMessage, *, offline: set[WcId], **rules: Any) -> Question | Ignored:
+    """With three accounts of ours in the group."""
+    verdict = decide(message, GroupRules(**rules), own_accounts=OWN, now=NOW, offline=offline)
+    assert not isinstance(verdict, Feedback)
+    return verdict
+
+
+@pytest.mark.parametrize("trigger", [Trigger.ALL, Trigger.MENTION])
+@pytest.mark.parametrize(
+    ("mentions", "offline", "is_answered"),
+    [
+        ((OTHER,), set(), False),
+        ((OTHER,), {THIRD}, False),
+        ((OTHER,), {OTHER}, True),
+        ((OTHER, BOT), set(), True),
+        ((OTHER, THIRD), {OTHER}, False),
+        ((OTHER, THIRD), {OTHER, THIRD}, True),
+        ((PERSON, BOT), set(), True),
+    ],
+)
+def test_a_message_for_another_account_of_ours_is_left_to_it_while_it_is_online(
+    trigger: Trigger, mentions: tuple[WcId, ...], offline: set[WcId], *, is_answered: bool
+) -> None:
+    """Left with what would be asked: as if it were for us, whatever the trigger."""
+    text = "".join(f"@{one}\u2005" for one in mentions) + "几点下班"
+    verdict = decide_among(make_message(text, mentions=mentions), offline=offline, trigger=trigger)
+
+    if is_answered:
+        assert isinstance(verdict, Question)
+        return
+    assert isinstance(verdict, Ignored)
+    assert verdict.reason is IgnoreReason.OTHER_ACCOUNT
+    assert verdict.detail == ",".join(mentions)
+    assert verdict.question is not None
+    assert verdict.question.text.endswith("几点下班")
+
+
+def test_a_quote_of_another_account_of_ours_is_for_that_one() -> None:
+    """As a mention is; also while it is offline."""
+    message = make_quote("然后呢", of=OTHER)
+
+    left = decide_among(message, offline=set(), trigger=Trigger.MENTION)
+    taken = decide_among(message, offline={OTHER}, trigger=Trigger.MENTION)
+
+    assert isinstance(left, Ignored)
+    assert left.reason is IgnoreReason.OTHER_ACCOUNT
+    assert isinstance(taken, Question)
+
+
+def test_an_account_that_stands_in_takes_the_other_ones_mention_off() -> None:
+    """Dify is asked what the other one would have been asked."""
+    message = make_message("@二号\u2005几点下班", mentions=(OTHER,))
+
+    verdict = decide_among(message, offline={OTHER}, trigger=Trigger.MENTION)
+
+    assert isinstance(verdict, Question)
+    assert verdict.text == "几点下班"
+
+
+def test_nobody_mentioned_is_for_whoever_gets_it_and_rules_come_first() -> None:
+    """An account that is off in this group leaves nothing to others: it has no part in it."""
+    plain = decide_among(make_message("几点下班"), offline=set())
+    off = decide_among(make_message("在吗", mentions=(OTHER,)), offline=set(), is_enabled=False)
+
+    assert isinstance(plain, Question)
+    assert isinstance(off, Ignored)
+    assert off.reason is IgnoreReason.GROUP_OFF
 
 
 OFFERED = ("怎么退货", "多久到账")

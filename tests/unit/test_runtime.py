@@ -10,7 +10,7 @@ import pytest
 
 from app.models.flow import Trigger
 from app.opening import StartRefused
-from app.peers import make_apps, make_ecloud
+from app.peers import make_apps, make_eclouds
 from app.runtime import (
     Role,
     data_folder,
@@ -99,9 +99,9 @@ async def test_peers_are_built_only_when_they_are_named() -> None:
     )
     async with aiohttp.ClientSession() as http:
         assert make_apps(settings_of().dify, http, SystemClock(), ZoneInfo("UTC")) == {}
-        assert make_ecloud(settings_of().ecloud, http) is None
+        assert make_eclouds(settings_of().ecloud, http) == ()
         assert list(make_apps(full.dify, http, SystemClock(), ZoneInfo("UTC"))) == ["default"]
-        assert make_ecloud(full.ecloud, http) is not None
+        assert [one.login.name for one in make_eclouds(full.ecloud, http)] == ["default"]
 
 
 async def test_every_app_has_a_client_a_limit_and_a_mode_of_its_own() -> None:

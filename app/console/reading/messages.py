@@ -31,7 +31,7 @@ STATES: Final[Mapping[str, tuple[MessageState, ...]]] = {
     "sending": (MessageState.ANSWERED,),
     "done": (MessageState.DONE,),
     "dead": (MessageState.DEAD,),
-    "ignored": (MessageState.IGNORED, MessageState.RATING),
+    "ignored": (MessageState.IGNORED, MessageState.LEFT, MessageState.RATING),
     "refused": (MessageState.REFUSED,),
 }
 LARGEST_ID: Final = 2**63 - 1
