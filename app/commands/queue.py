@@ -1,4 +1,4 @@
-"""``queue``: who waits, for how long, in whose hands. Reads only."""
+"""``queue``: who waits, for how long, in whose hands; and giving up what waits of one person."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from app.commands.database import with_database
 from app.commands.output import (
     WRONG_USE,
     AsJson,
@@ -19,11 +20,13 @@ from app.commands.output import (
 )
 
 if TYPE_CHECKING:
+    from app.models.flow import MessageId
     from app.services.queue.overview import QueueOverview, UserQueue
+    from app.services.store import Store
 
 T = TypeVar("T")
 
-queue = typer.Typer(help="查看各用户的队列(只读)。", no_args_is_help=True)
+queue = typer.Typer(help="查看、清空各用户的队列。", no_args_is_help=True)
 
 
 @queue.command("list")
@@ -86,6 +89,57 @@ def queue_show(
         ("消息编号", "收到时间", "已等待"),
         [(one["id"], one["received_at"], _age_words(one["seconds"])) for one in messages],
     )
+
+
+@queue.command("clear")
+def queue_clear(
+    user: Annotated[str, typer.Argument(help="用户的 wxid")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="不再询问")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """放弃一个用户等待的全部消息,正在处理的那条除外;每条记为死信 failed:cleared,可以重放。"""
+    from app.models.flow import WcId  # noqa: PLC0415 - late
+
+    if not user.strip() or not user.isprintable():
+        fail("wxid 是空的,或有看不见的字符。", WRONG_USE)
+    waits = _ask_queue(lambda overview: overview.user(WcId(user), elements=1))
+    if not yes:
+        typer.echo(f"{user} 有 {0 if waits is None else waits.depth} 条消息。", err=True)
+        if typer.prompt("确定放弃的话,再写一遍 wxid", err=True).strip() != user:
+            fail("没有清空。")
+    count = _clear(user, None if waits is None else waits.in_hand)
+    if as_json:
+        print_json({"user": printable(user), "cleared": count})
+        return
+    typer.echo(f"放弃了 {count} 条消息;要重放:python -m app.cli failed replay --user {user}")
+
+
+def _clear(user: str, spared: "MessageId | None") -> int:
+    """
+    How many messages were given up.
+
+    Args:
+        spared: what a worker has in hand.
+    """
+    from app.models.flow import WcId  # noqa: PLC0415 - late
+    from app.services.audit import ON_THE_MACHINE, Deed  # noqa: PLC0415 - late
+    from app.services.clearing import Clearing  # noqa: PLC0415 - late
+    from app.services.queue.redis_queue import RedisQueue  # noqa: PLC0415 - late
+    from app.utils.redis_client import close_redis, make_redis  # noqa: PLC0415 - late
+
+    url = reachable_redis_url(load().settings.redis_url.get_secret_value())
+    by = Deed(operator=ON_THE_MACHINE, action="queue.clear", subject=user)
+
+    async def work(store: "Store") -> int:
+        redis = make_redis(url)
+        try:
+            clearing = Clearing(store, RedisQueue(redis, worker=ON_THE_MACHINE))
+            return await clearing.clear(WcId(user), spared=spared, by=by)
+        finally:
+            await close_redis(redis)
+
+    return with_database(work)
 
 
 def reachable_redis_url(url: str) -> str:

@@ -13,7 +13,7 @@ from app.console.gate import refusal
 from app.console.reading.messages import parse_id
 from app.console.reading.names import find_people, read_names
 from app.console.visit import Visit
-from app.models.flow import MessageId, WcId
+from app.models.flow import WcId
 from app.models.message import MESSAGES
 from app.services.clearing import Clearing
 from app.services.queue.keys import Keys
@@ -87,7 +87,8 @@ async def clear_queue(visit: Visit) -> Response:
     queue = await QueueOverview(runtime.redis).user(user, elements=1)
     clearing = Clearing(runtime.store, runtime.queue)
     by = visit.deed("queue.clear", user)
-    count = await clearing.clear(user, spared=_in_hand(queue), by=by)
+    spared = None if queue is None else queue.in_hand
+    count = await clearing.clear(user, spared=spared, by=by)
     return visit.go(HERE, told="queue_cleared" if count else "queue_empty")
 
 
@@ -100,14 +101,6 @@ async def free_lease(visit: Visit) -> Response:
     await visit.parts.audit.note(visit.deed("queue.free_lease", user, before=token))
     is_freed = await QueueOverview(visit.parts.runtime.redis).free(user, token)
     return visit.go(HERE, told="lease_freed" if is_freed else "lease_gone")
-
-
-def _in_hand(queue: UserQueue | None) -> MessageId | None:
-    """The message under lease (pure)."""
-    if queue is None or queue.lease is None:
-        return None
-    held = parse_id(queue.lease.token.rpartition(":")[2])
-    return None if held is None else MessageId(held)
 
 
 def _age_of(queue: UserQueue) -> float | None:

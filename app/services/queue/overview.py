@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from app.models.flow import WcId
+from app.models.flow import MessageId, WcId
 from app.services.queue.keys import Keys
 from app.services.queue.protocol import QueueFigures
 from app.services.queue.scripts import ScriptRunner, from_wire, to_wire, translated
 from app.utils.batches import batches
+from app.utils.ids import LAST_ID
 
 PAGE: Final = 500
 
@@ -42,6 +43,13 @@ class UserQueue:
     #: Failed tries and crashes of the head.
     attempts: int
     crashes: int
+
+    @property
+    def in_hand(self) -> MessageId | None:
+        """The message that a worker has under its lease."""
+        held = "" if self.lease is None else self.lease.token.rpartition(":")[2]
+        is_id = held.isascii() and held.isdigit() and len(held) <= len(str(LAST_ID))
+        return MessageId(int(held)) if is_id else None
 
 
 class QueueOverview:
