@@ -66,6 +66,9 @@ async def test_overview_counts_what_was_received_and_what_became_of_it(
         await say(site, ago=timedelta(minutes=8), ignored=IgnoreReason.NOT_MENTIONED)
         await say(site, ago=timedelta(minutes=9), **WAITS)
         await say(site, ago=timedelta(hours=30))
+        runtime = site.inside.runtime
+        gate = runtime.apps["default"].gate
+        await runtime.limits.exchange("default", gate.news(), start=9, maximum=gate.maximum)
         hour = await browser.get("/console/")
         week = await browser.get("/console/?range=7d")
         odd = await browser.get("/console/?range=nonsense")
@@ -73,6 +76,7 @@ async def test_overview_counts_what_was_received_and_what_became_of_it(
     assert "1 小时内 6 条" in hour.words
     assert "7 天内 7 条" in week.words
     assert "75.0 %" in hour.words
+    assert "同时问 default 0 / 上限 9" in " ".join(hour.words.split())
     assert re.search(r"等得最久 (9:0\d|8:5\d)", hour.words)
     assert re.search(r"失败 1 可以重放", hour.words)
     assert re.findall(r"· (已回答|等待中|失败或未接受|不回答) (\d+)</title>", hour.text) != []

@@ -110,7 +110,7 @@ async def _out_of_sql(visit: Visit, now: datetime) -> dict[str, Any]:
 
 
 async def _out_of_redis(visit: Visit) -> dict[str, Any]:
-    """Queue and breakers; None while Redis is away."""
+    """Queue, breakers and the limits of the apps; None while Redis is away."""
     runtime = visit.parts.runtime
     try:
         async with asyncio.timeout(REDIS_SECONDS):
@@ -123,9 +123,12 @@ async def _out_of_redis(visit: Visit) -> dict[str, Any]:
                 }
                 for one in states
             ]
-            return {"queue": await runtime.queue.figures(), "breakers": breakers}
+            looks = {app: await runtime.limits.look(app) for app in runtime.apps}
+            limits = {app: look for app, look in looks.items() if look.limit is not None}
+            queue = await runtime.queue.figures()
+            return {"queue": queue, "breakers": breakers, "limits": limits}
     except (QueueUnavailable, TimeoutError):
-        return {"queue": None, "breakers": []}
+        return {"queue": None, "breakers": [], "limits": {}}
 
 
 def _label(visit: Visit, start: datetime, span: Span) -> str:
