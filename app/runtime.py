@@ -338,7 +338,8 @@ async def warm_up(runtime: Runtime) -> None:
     with suppress(TimeoutError):
         # Whom nobody may answer; a gateway that is away must not keep callbacks out.
         async with asyncio.timeout(LOGINS_SECONDS):
-            for error in await runtime.gateways.query_all():
+            # An outage that lasts is ended by its sender, who knows what waited through it.
+            for error in await runtime.gateways.query_all(tells_standing=False):
                 logger.warning("account.logins_not_told", error=error)
     with suppress(ServiceError):
         await runtime.groups.load()

@@ -209,6 +209,7 @@ class Accounts:
         time: int,
         gateway: str = "",
         is_only: bool = True,
+        tells_standing: bool = True,
     ) -> None:
         """
         Learn from a gateway login's list of (wcId, wId) that are online at *time*.
@@ -216,9 +217,12 @@ class Accounts:
         Args:
             gateway: the login's name.
             is_only: there is no other login.
+            tells_standing: False: only who is ours, and under which wId.
         """
         for wc_id, w_id in logins:
             self._learn(WcId(wc_id), w_id, time, QUERY, gateway)
+        if not tells_standing:
+            return
         online = {WcId(wc_id) for wc_id, _ in logins}
         for wc_id, login in self._logins.items():
             is_its = is_only if not login.gateway else login.gateway == gateway

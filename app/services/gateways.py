@@ -44,9 +44,12 @@ class Gateways:
         """The gateway as one account uses it."""
         return AccountGateway(self, bot)
 
-    async def query(self, client: EcloudClient) -> set[WcId]:
+    async def query(self, client: EcloudClient, *, tells_standing: bool = True) -> set[WcId]:
         """
         Learn who is online by one login, and under which wId; returns their wcIds.
+
+        Args:
+            tells_standing: False: only whose accounts they are.
 
         Raises:
             EcloudError: the gateway did not tell.
@@ -58,14 +61,16 @@ class Gateways:
             time=int(self._clock.time()),
             gateway=client.login.name,
             is_only=len(self._clients) == 1,
+            tells_standing=tells_standing,
         )
         return {login.wc_id for login in logins}
 
-    async def query_all(self) -> list[EcloudError]:
+    async def query_all(self, *, tells_standing: bool = True) -> list[EcloudError]:
         """Learn who is online by every login, side by side; returns why some did not tell."""
-        found = await asyncio.gather(
-            *map(self.query, self._clients.values()), return_exceptions=True
+        asked = (
+            self.query(client, tells_standing=tells_standing) for client in self._clients.values()
         )
+        found = await asyncio.gather(*asked, return_exceptions=True)
         failed = [outcome for outcome in found if isinstance(outcome, EcloudError)]
         for outcome in found:
             if isinstance(outcome, BaseException) and not isinstance(outcome, EcloudError):

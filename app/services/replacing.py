@@ -61,7 +61,7 @@ def text_of(segments: Iterable[Segment]) -> str:
 
 def _seen(text: str) -> list[int]:
     """The places of the characters that count."""
-    return [place for place, char in enumerate(blank_marks(text)) if not char.isspace()]
+    return [place for place, char in enumerate(blank_marks(text)) if not is_blank(char)]
 
 
 def _compared(text: str, places: Iterable[int]) -> str:

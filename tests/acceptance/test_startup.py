@@ -101,7 +101,8 @@ async def test_redis_that_comes_late_and_evicts_is_told_and_worked_with(
 
     assert away.warnings == mended.warnings == ()
     assert "allkeys-lru" in told.warnings[0]
-    assert len([line for line in log_lines if "check.found" in line]) == 1
+    found = [line for line in log_lines if "check.found" in line and "redis" in line]
+    assert len(found) == 1
     assert any("check.cleared" in line and "redis_evicts" in line for line in log_lines)
 
 

@@ -154,7 +154,7 @@ async def test_a_gateway_that_is_away_for_a_while_costs_no_segment_its_repetitio
 async def test_a_gateway_without_a_list_of_logins_still_gets_the_repetition(
     inside: StartInside, gateway: EcloudSimulator, *, has_list: bool
 ) -> None:
-    """Any answer shows that it is there: an empty list, and a 404. It is asked once, beside the look at the start."""
+    """Any answer shows that it is there: an empty list, and a 404. It is asked once, beside two looks at the start."""
     gateway.faults.set("sent_but_timeout", times=1)
     gateway.faults.set("data_null", endpoints=["/queryLoginWx"])
     if not has_list:
@@ -164,7 +164,7 @@ async def test_a_gateway_without_a_list_of_logins_still_gets_the_repetition(
         await bridge.until_settled(1)
 
     assert texts(gateway) == ["一", "一"]
-    assert calls(gateway, "/queryLoginWx") == 2
+    assert calls(gateway, "/queryLoginWx") == 3
 
 
 async def test_every_line_about_a_segment_carries_the_id_of_its_message(

@@ -395,6 +395,7 @@ async def test_opening_a_turn_costs_the_same_however_much_is_kept_and_waits(
     async with store.read() as connection:
         row = dict((await connection.execute(select(MESSAGES))).mappings().one())
     ids = IdMaker()
+    row |= dict.fromkeys(("twin_id", "twin_text", "twin_no"))
     many = [{**row, "id": ids.next(), "dedupe_key": f"d{n}"} for n in range(3000)]
     async with store.write() as connection:
         for some in batches(many, 500):

@@ -239,6 +239,7 @@ async def test_an_entry_without_a_row_holds_up_its_user_for_seconds_only(
         await bridge.background.start()
         await dify.recorder.until(lambda: len(dify.questions()) == 1)
         row = {**first, "id": late, "dedupe_key": "late", "question": "一", "state": "received"}
+        row |= dict.fromkeys(("twin_id", "twin_text", "twin_no"))
         names = ", ".join(f"`{name}`" for name in row)
         values = ", ".join(f":{name}" for name in row)
         await bridge.execute(f"INSERT INTO messages ({names}) VALUES ({values})", **row)
