@@ -20,11 +20,15 @@ class SegmentState(StrEnum):
     UNKNOWN = "unknown"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: It was sent and is to be taken back; the gateway is asked next, or is being asked.
+    RECALLING = "recalling"
     RECALLED = "recalled"
 
 
 #: Segments that still owe something to the group.
 OPEN_STATES = (SegmentState.PLANNED, SegmentState.SENDING)
+#: Segments for which an account's sender has still something to do.
+CALLING_STATES = (*OPEN_STATES, SegmentState.RECALLING)
 #: Segments of which the group has not seen, or perhaps not seen, what was planned for it.
 NOT_SENT_STATES = (*OPEN_STATES, SegmentState.UNKNOWN, SegmentState.FAILED)
 
@@ -67,6 +71,10 @@ class SegmentRow(Base):
     planned_at: Mapped[datetime] = mapped_column(Moment)
     sending_at: Mapped[datetime | None] = mapped_column(Moment)
     sent_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: Since when it is to be taken back, as soon as it is known to be sent.
+    recall_wanted_at: Mapped[datetime | None] = mapped_column(Moment)
+    #: When the call that takes it back went out; one call that may have gone out is the only one.
+    recall_called_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 SEGMENTS = cast(Table, SegmentRow.__table__)

@@ -21,7 +21,12 @@ PARTLY_SENT = "partly_sent"
 UNDECIDED = "undecided"
 
 #: The group saw it, or may have seen it.
-OUT_STATES = (SegmentState.SENT, SegmentState.UNKNOWN, SegmentState.RECALLED)
+OUT_STATES = (
+    SegmentState.SENT,
+    SegmentState.UNKNOWN,
+    SegmentState.RECALLING,
+    SegmentState.RECALLED,
+)
 GIVEN_UP_STATES = (SegmentState.FAILED, SegmentState.UNKNOWN)
 
 
@@ -149,7 +154,12 @@ def _ask(letter: Letter) -> Resumption | Refusal:
     """Nothing of an answer is in the group: whatever is left of one is void, and so is the sentence."""
     if not letter.has_question:
         return Refusal.TEXT_GONE
-    over = (SegmentState.SENT, SegmentState.RECALLED, SegmentState.CANCELLED)
+    over = (
+        SegmentState.SENT,
+        SegmentState.RECALLING,
+        SegmentState.RECALLED,
+        SegmentState.CANCELLED,
+    )
     return Resumption(
         way=Way.ASK, void=_numbers(part for part in letter.parts if part.state not in over)
     )

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Protocol
 
 from loguru import logger
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import Answer, Segment, SegmentKind, SentMessage, Turn, WcId
 from app.models.message import MESSAGES, MessageState
-from app.models.segment import SegmentState
+from app.models.segment import SEGMENTS, SegmentState
 from app.services.conversations import Journal, save_session
 from app.services.echoes import find_echo
 from app.services.errors import QueueUnavailable
@@ -25,7 +25,6 @@ from app.services.forms import drop_form, save_form
 from app.services.outbox_table import (
     Planned,
     Sent,
-    cancel_unsent,
     insert_segments,
     live_seqs,
     mark_both,
@@ -43,8 +42,10 @@ from app.services.owed_segments import (
     owing_accounts,
     recent_sends,
 )
+from app.services.recall_calls import close, mark_called, put_back, recent_calls
 from app.services.stages import Stages, utc_now
 from app.services.store import Store
+from app.services.taking_back import want_back
 from app.services.turn_rows import dify_columns, is_answered_by, lock_row, take_row
 
 ANSWERED = "answered"
@@ -52,6 +53,14 @@ ANSWERED_NOTHING = "answered_nothing"
 CUT_SHORT = "cut_short"
 
 _M = MESSAGES.c
+_S = SEGMENTS.c
+_THIS_SEGMENT = _S.id == bindparam("this_id")
+_IS_UNWANTED = select(_S.id).where(_THIS_SEGMENT, _S.recall_wanted_at.is_not(None))
+_CANCEL_UNWANTED = (
+    update(SEGMENTS)
+    .where(_THIS_SEGMENT, _S.state == SegmentState.PLANNED, _S.recall_wanted_at.is_not(None))
+    .values(state=SegmentState.CANCELLED)
+)
 _CONVERSATION = select(_M.dify_conversation_id).where(_M.id == bindparam("this_id"))
 #: Messages of one look for those that were sent and that nobody has called done.
 FINISH_AT_ONCE = 200
@@ -86,10 +95,11 @@ class Outbox:
         Plan finished parts of a running stream.
 
         Args:
-            void: numbers of segments that Dify took back; those that are not out yet are cancelled.
+            void: numbers of segments that Dify took back; those that are not out yet are cancelled, and
+                the others taken back where WeChat still allows it.
 
         Returns:
-            Numbers of the message's segments that are not cancelled; empty without *void*.
+            Numbers of the message's segments that the group has or will have; empty without *void*.
 
         Raises:
             StaleFence: a newer claim has the message.
@@ -102,7 +112,7 @@ class Outbox:
             await insert_segments(connection, turn, segments)
             if void is None:
                 return set()
-            await cancel_unsent(connection, turn.message_id, void)
+            await want_back(connection, turn.message_id, void)
             return await live_seqs(connection, turn.message_id)
 
         live = await self._store.transact(work)
@@ -272,6 +282,9 @@ class Outbox:
 
         async def work(connection: AsyncConnection) -> None:
             await settle(connection, segment, SegmentState.PLANNED, error)
+            # Whoever wants it back meanwhile need not wait for it to be sent.
+            if (await connection.execute(_CANCEL_UNWANTED, {"this_id": segment.id})).rowcount:
+                await finish_sent(connection, [segment.message_id])
 
         await self._store.transact(work)
 
@@ -290,6 +303,30 @@ class Outbox:
             await finish_sent(connection, [segment.message_id])
 
         await self._store.transact(work)
+
+    async def is_unwanted(self, segment: Planned) -> bool:
+        """Whether it is to be taken back."""
+        async with self._store.read() as connection:
+            return await connection.scalar(_IS_UNWANTED, {"this_id": segment.id}) is not None
+
+    async def mark_recall(self, segment: Planned) -> bool:
+        """As ``recall_calls.mark_called``."""
+        return await mark_called(self._store, segment)
+
+    async def recall_later(self, segment: Planned) -> None:
+        """As ``recall_calls.put_back``."""
+        await put_back(self._store, segment)
+
+    async def close_recall(self, segment: Planned, *, error: str = "") -> None:
+        """As ``recall_calls.close``."""
+        await close(self._store, segment, error=error)
+
+    async def recent_recalls(
+        self, bot: WcId, *, since: datetime, sent_since: datetime
+    ) -> list[datetime]:
+        """As ``recall_calls.recent_calls``."""
+        async with self._store.read() as connection:
+            return await recent_calls(connection, bot, since=since, sent_since=sent_since)
 
     async def find_echo(self, segment: Planned) -> SentMessage | None:
         """What came back from the group of a segment's call; None: nothing yet."""

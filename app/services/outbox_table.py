@@ -2,7 +2,7 @@
 transaction, else it is one of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from app.models.flow import (
     echo_text,
 )
 from app.models.message import MESSAGES, MessageState
-from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
+from app.models.segment import CALLING_STATES, OPEN_STATES, SEGMENTS, SegmentState
 from app.services.errors import StaleFence
 from app.services.stages import utc_now
 from app.services.store import Store
@@ -47,6 +47,13 @@ class Planned:
     tries: int
     planned_at: datetime
     sending_at: datetime | None
+    #: Of one that is sent, with the time of its receipt.
+    receipt: SentMessage = field(default_factory=SentMessage)
+    sent_at: datetime | None = None
+    #: It is to be taken back.
+    is_unwanted: bool = False
+    #: When the call went out that takes it back; None: none did.
+    recall_called_at: datetime | None = None
 
     @property
     def text_digest(self) -> str:
@@ -69,7 +76,12 @@ class Sent:
 
 
 #: States of segments that the group saw, may have seen, or may still see.
-_SEEN_OR_OPEN = (*OPEN_STATES, SegmentState.SENT, SegmentState.UNKNOWN, SegmentState.RECALLED)
+_SEEN_OR_OPEN = (
+    *CALLING_STATES,
+    SegmentState.SENT,
+    SegmentState.UNKNOWN,
+    SegmentState.RECALLED,
+)
 
 _M = MESSAGES.c
 _S = SEGMENTS.c
@@ -86,11 +98,23 @@ _CANCEL = (
     .values(state=SegmentState.CANCELLED)
 )
 _PLANNED_BEFORE = select(_S.seq, _S.content).where(_S.message_id == bindparam("this_id"))
-_LIVE = select(_S.seq).where(
-    _S.message_id == bindparam("this_id"), _S.state != SegmentState.CANCELLED
+#: The group has it or will have it, and nobody wants it back.
+IS_LIVE = and_(
+    _S.state.not_in((SegmentState.CANCELLED, SegmentState.RECALLING, SegmentState.RECALLED)),
+    or_(_S.state != SegmentState.SENDING, _S.recall_wanted_at.is_(None)),
 )
+_LIVE = select(_S.seq).where(_S.message_id == bindparam("this_id"), IS_LIVE)
 _LAST_SEQ = select(func.max(_S.seq)).where(_S.message_id == bindparam("this_id"))
-_MAY_BE_SENT = or_(_S.tries == bindparam("known_tries"), _S.sender == bindparam("this_sender"))
+#: Not what is to be taken back: a call of it that may have gone out is not repeated.
+_MAY_BE_SENT = and_(
+    or_(_S.tries == bindparam("known_tries"), _S.sender == bindparam("this_sender")),
+    _S.recall_wanted_at.is_(None),
+)
+#: What is to be taken back is so as soon as its receipt is there.
+_SENT_STATE = case(
+    (_S.recall_wanted_at.is_not(None), SegmentState.RECALLING.value),
+    else_=SegmentState.SENT.value,
+)
 #: Not if it was handed to another account meanwhile.
 _IS_ITS = _S.bot_wc_id == bindparam("this_bot")
 #: Not if another sender marked it since it was read: two may believe for a moment to have the lease.
@@ -102,7 +126,7 @@ _MARK_SENDING = (
 _MARK_SENT = (
     update(SEGMENTS)
     .where(_THIS_SEGMENT, _S.state == SegmentState.SENDING)
-    .values(state=SegmentState.SENT, error="")
+    .values(state=_SENT_STATE, error="")
 )
 _IS_SENT = _S.id == bindparam("sent_id")
 _IS_NEXT = _S.id == bindparam("next_id")
@@ -126,7 +150,7 @@ _MARK_BOTH = (
     )
     # MySQL goes by the values that it has set already: the choice looks at the id alone.
     .values(
-        state=_either(SegmentState.SENT.value, SegmentState.SENDING.value),
+        state=_either(_SENT_STATE, SegmentState.SENDING.value),
         error=_either("", _S.error),
         msg_id=_either(bindparam("msg", type_=_S.msg_id.type), _S.msg_id),
         new_msg_id=_either(bindparam("new_msg", type_=_S.new_msg_id.type), _S.new_msg_id),

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.flow import MessageId, Segment, SegmentKind, WcId
-from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
-from app.services.outbox_table import Planned
+from app.models.flow import MessageId, Segment, SegmentKind, SentMessage, WcId
+from app.models.segment import CALLING_STATES, SEGMENTS, SegmentState
+from app.services.outbox_table import IS_LIVE, Planned
 
 
 class RecentSend(NamedTuple):
@@ -21,7 +21,7 @@ class RecentSend(NamedTuple):
 
 
 _S = SEGMENTS.c
-_OWING = select(_S.bot_wc_id).where(_S.state.in_(OPEN_STATES)).distinct()
+_OWING = select(_S.bot_wc_id).where(_S.state.in_(CALLING_STATES)).distinct()
 _OPEN_SEGMENTS = (
     select(
         _S.id,
@@ -36,8 +36,14 @@ _OPEN_SEGMENTS = (
         _S.tries,
         _S.planned_at,
         _S.sending_at,
+        _S.sent_at,
+        _S.msg_id,
+        _S.new_msg_id,
+        _S.created_time,
+        _S.recall_wanted_at,
+        _S.recall_called_at,
     )
-    .where(_S.bot_wc_id == bindparam("bot"), _S.state.in_(OPEN_STATES))
+    .where(_S.bot_wc_id == bindparam("bot"), _S.state.in_(CALLING_STATES))
     .order_by(_S.id)
 )
 _RECENT = (
@@ -52,7 +58,7 @@ _LIVE = (
     select(_S.seq, _S.kind, _S.content, _S.mention)
     .where(
         _S.message_id == bindparam("this_id"),
-        _S.state != SegmentState.CANCELLED,
+        IS_LIVE,
         _S.kind != SegmentKind.NOTICE,
     )
     .order_by(_S.seq)
@@ -65,7 +71,7 @@ async def owing_accounts(connection: AsyncConnection) -> list[WcId]:
 
 
 async def open_segments(connection: AsyncConnection, bot: WcId, *, limit: int) -> list[Planned]:
-    """What one account owes, in the order of planning."""
+    """What one account owes, and what it is to take back, in the order of planning."""
     rows = await connection.execute(_OPEN_SEGMENTS.limit(limit), {"bot": bot})
     return [_planned(row) for row in rows]
 
@@ -111,4 +117,10 @@ def _planned(row: Any) -> Planned:
         tries=row.tries,
         planned_at=row.planned_at,
         sending_at=row.sending_at,
+        receipt=SentMessage(
+            msg_id=row.msg_id, new_msg_id=row.new_msg_id, created_at=row.created_time
+        ),
+        sent_at=row.sent_at,
+        is_unwanted=row.recall_wanted_at is not None,
+        recall_called_at=row.recall_called_at,
     )

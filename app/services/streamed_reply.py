@@ -258,8 +258,9 @@ class StreamedReply:
         """
         Dify takes its words back, or tells them once more.
 
-        Segments that begin the new text stay, and it goes on behind them. The others are void, but
-        for those that are out already: behind these the whole new text follows.
+        Segments that begin the new text stay, and it goes on behind them. The others are void: they
+        are not sent, or taken back. Behind what is out and cannot be taken back the whole new text
+        follows.
         """
         # Nothing more of the old text, even if the stream breaks off in here.
         self._stream = self._segmenter.stream(self._turn, mentions=False)
@@ -277,7 +278,7 @@ class StreamedReply:
         self._held = [rest]
 
     async def _make_void(self, void: range) -> None:
-        """Cancel segments that are not out yet; only the database knows which these are."""
+        """Cancel or take back; only the database knows which of them are out, and for how long."""
         self._void = void
         self._waiting = [one for one in self._waiting if one.seq not in void]
         answer = self._assembly.answer()

@@ -41,6 +41,8 @@ class Debts:
             timeout: seconds after which a call to the gateway is certainly over.
         """
         self.lanes = Lanes()
+        #: Segments to be taken back, oldest first.
+        self.unwanted: list[Planned] = []
         self.undecided = UndecidedSegments(timeout=timeout)
         #: Monotonic seconds.
         self.loaded_at = 0.0
@@ -54,7 +56,7 @@ class Debts:
 
     def paid_for(self) -> float:
         """Seconds that nothing has been owed."""
-        if len(self.lanes) or self._receipt is not None:
+        if len(self.lanes) or self.unwanted or self._receipt is not None:
             return 0.0
         return self._clock.monotonic() - self._owed_at
 
@@ -67,14 +69,25 @@ class Debts:
             limit = enough
             found = await self._outbox.open_segments(self._bot, limit=limit)
             is_full = len(found) >= limit
+            if self._receipt is not None and self._is_unwanted(self._receipt.segment, found):
+                # To be taken back before anything else is said in its group.
+                await self.write_receipt()
+                found = await self._outbox.open_segments(self._bot, limit=limit)
             self._take_in(found, now)
-        if len(self.lanes):
+        if len(self.lanes) or self.unwanted:
             self._owed_at = now
+
+    @staticmethod
+    def _is_unwanted(segment: Planned, found: Sequence[Planned]) -> bool:
+        return any(one.is_unwanted for one in found if one.id == segment.id)
 
     def _take_in(self, found: Sequence[Planned], now: float) -> None:
         # Sent already; only its receipt is not written yet.
         sent = self._receipt.segment.id if self._receipt is not None else None
-        segments = [segment for segment in found if segment.id != sent]
+        self.unwanted = [one for one in found if one.state is SegmentState.RECALLING]
+        segments = [
+            one for one in found if one.id != sent and one.state is not SegmentState.RECALLING
+        ]
         for segment in segments:
             is_sending = segment.state is SegmentState.SENDING
             if is_sending and self.undecided.found_sending(segment.id, now=now):

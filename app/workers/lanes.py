@@ -80,6 +80,12 @@ class Lanes:
         self._lanes.remove(lane)
         self._lanes.append(lane)
 
+    def hold_group(self, group: WcId, *, until: float) -> None:
+        """Nothing goes to this group before (monotonic seconds)."""
+        for lane in self._lanes:
+            if lane.group == group:
+                lane.not_before = max(lane.not_before, until)
+
     def candidates(self, now: float) -> Iterator[Lane]:
         """
         Lanes whose head may go out now, the one whose turn it is first.

@@ -33,6 +33,7 @@ from app.workers.failed_calls import FailedCalls
 from app.workers.lanes import Lane
 from app.workers.own_login import OwnLogin
 from app.workers.own_pace import OwnPace
+from app.workers.recalling import Recalling
 from app.workers.send_policy import SenderSettings
 from app.workers.settling import Settling
 
@@ -106,6 +107,17 @@ class AccountSender:
             clock=clock,
             settings=settings,
         )
+        self._recalling = Recalling(
+            bot,
+            has_lease=self._has_lease,
+            debts=debts,
+            availability=available,
+            login=login,
+            ecloud=ecloud,
+            outbox=outbox,
+            clock=clock,
+            timeout=settings.timeout,
+        )
         self._settling = Settling(
             debts=debts, availability=available, outbox=outbox, clock=clock, settings=settings
         )
@@ -128,6 +140,7 @@ class AccountSender:
             try:
                 if not is_ready:
                     await self._pace.remember(self._accounts.first_seen(self._bot))
+                    await self._recalling.remember()
                     is_ready = True
                 await self._load()
                 await self._send_all(stop)
@@ -149,6 +162,7 @@ class AccountSender:
     async def _send_all(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and self._is_needed():
             self._availability.look()
+            await self._recalling.carry_out()
             turn = self._pace.next()
             await self._pace.tell(turn)
             if isinstance(turn, Lane):
@@ -180,6 +194,7 @@ class AccountSender:
         latest = self._ending.latest_call()
         await self._load()
         while self._lease.is_held:
+            await self._recalling.carry_out()
             turn = self._pace.next()
             seconds = turn.seconds if isinstance(turn, Hold) else 0.0
             is_paced = not isinstance(turn, Hold) or turn.why in PACED
@@ -196,6 +211,7 @@ class AccountSender:
         """Wait for the next turn; new answers and what becomes known of the account may change it."""
         await self._debts.write_receipt()
         seconds = IDLE_SECONDS if hold is None else min(hold.seconds, IDLE_SECONDS)
+        seconds = min(seconds, self._recalling.due_in())
         if hold is not None and hold.why in PACED:
             await stopped_within(stop, seconds)
         else:

@@ -59,6 +59,8 @@ class Settling:
         )
         if isinstance(decision, GiveUp):
             await self._debts.give_up(lane, decision.reason)
+        elif await self._outbox.is_unwanted(segment):
+            await self._debts.give_up(lane, "recalled")
         elif await self._availability.w_id():
             logger.warning("segment.resend", seq=segment.seq)
             self._debts.undecided.clear(segment.id)

@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.breakers import shown_breakers
 from app.api.sending import shown_sending
-from app.models.flow import WcId
+from app.models.flow import MessageId, WcId
 from app.services.ecloud.day_plan import QuietHours
+from app.services.taking_back import want_back
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.bridge import ROOT
@@ -289,6 +290,70 @@ async def refused(play: Play) -> None:
     assert texts(play.gateway) == ["二"]
 
 
+async def take_back(bridge: Inside) -> None:
+    """The only answer is to be taken back."""
+    [row] = await bridge.rows("SELECT id FROM messages")
+    await bridge.runtime.store.transact(lambda one: want_back(one, MessageId(row["id"])))
+
+
+async def taken_back(play: Play) -> None:
+    async with play.start() as bridge:
+        await play.answer(bridge, "一")
+        await bridge.until_settled(1)
+        await take_back(bridge)
+        await play.see(bridge)
+    assert len(play.gateway.revoked) == 1
+
+
+async def taken_back_late(play: Play) -> None:
+    play.gateway._sends.revoke_limit = 0.0
+    async with play.start() as bridge:
+        await play.answer(bridge, "一")
+        await bridge.until_settled(1)
+        await take_back(bridge)
+        await play.see(bridge)
+        await bridge.until_rows("SELECT 1 FROM segments WHERE error LIKE 'recall: %'")
+    assert not play.gateway.revoked
+
+
+async def taken_back_unknown(play: Play) -> None:
+    async with play.start() as bridge:
+        await play.answer(bridge, "一")
+        await bridge.until_settled(1)
+        play.gateway.faults.set("bad_gateway", endpoints=("/revokeMsg",))
+        await take_back(bridge)
+        await play.see(bridge)
+        await asyncio.sleep(QUIET_SECONDS)
+    assert calls(play.gateway, "/revokeMsg") == 1
+
+
+async def taken_back_again(play: Play) -> None:
+    play.monkeypatch.setattr("app.workers.recalling.THROTTLED_PAUSE", 0.3)
+    async with play.start() as bridge:
+        await play.answer(bridge, "一")
+        await bridge.until_settled(1)
+        play.gateway.faults.set("http_429", times=1, endpoints=("/revokeMsg",))
+        await take_back(bridge)
+        await play.see(bridge)
+    assert calls(play.gateway, "/revokeMsg") == 2
+    assert len(play.gateway.revoked) == 1
+
+
+async def taken_back_many(play: Play) -> None:
+    play.monkeypatch.setattr("app.services.ecloud.pacing.RECALL_GAP", 0.01)
+    async with play.start(REPLY_MAX_LENGTH="60") as bridge:
+        await bridge.hear("一 [[long=900]]")
+        await bridge.until_settled(1)
+        await take_back(bridge)
+        await play.see(bridge)
+        await play.gateway.recorder.until(lambda: len(play.gateway.revoked) >= 10)
+        await asyncio.sleep(QUIET_SECONDS)
+    async with play.start() as bridge:
+        await asyncio.sleep(QUIET_SECONDS)
+    assert len(play.gateway.sent) > 10
+    assert calls(play.gateway, "/revokeMsg") == 10
+
+
 async def nobody(play: Play) -> None:
     async with play.start(works=False) as bridge:
         await play.answer(bridge, "一")
@@ -312,6 +377,11 @@ PLAYS: dict[str, Player] = {
     "false-notice": false_notice,
     "away": away,
     "refused": refused,
+    "taken-back": taken_back,
+    "taken-back-late": taken_back_late,
+    "taken-back-unknown": taken_back_unknown,
+    "taken-back-again": taken_back_again,
+    "taken-back-many": taken_back_many,
     "nobody": nobody,
 }
 

@@ -1,15 +1,17 @@
 """Dify takes its words back in the middle of a stream: what the group has seen decides."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from app.models.flow import Turn
+from app.models.flow import SentMessage, Turn
 from app.models.segment import SegmentRow, SegmentState
 from app.services.dify.wire import TextDelta, TextReplaced
 from app.services.outbox import Outbox
+from app.services.outbox_table import Planned, Sent
 from app.services.segmenter import Segmenter
-from app.services.stages import Stages
+from app.services.stages import Stages, utc_now
 from app.services.store import Store
 from app.services.streamed_reply import StreamedReply
 from app.utils.clock import SystemClock
@@ -57,10 +59,10 @@ async def test_a_replacement_of_an_unseen_beginning_mentions_the_person(
     assert only.seq == len(await rows_of(store, SegmentRow)) - 1
 
 
-async def test_a_replacement_behind_a_seen_part_does_not_mention_twice(
+async def test_a_replacement_of_a_seen_part_mentions_the_person_again(
     store: Store, outbox: Outbox, turn: Turn
 ) -> None:
-    """The part on its way stays, and with it the mention."""
+    """The part on its way is taken back, and with it the mention."""
     reply = make_reply(store, outbox, turn)
     await reply.take(TextDelta(text="甲" * 200))
     [first, *_] = await outbox.open_segments(BOT, limit=9)
@@ -69,8 +71,29 @@ async def test_a_replacement_behind_a_seen_part_does_not_mention_twice(
     await reply.finish()
 
     planned = await outbox.open_segments(BOT, limit=9)
-    assert [one.content for one in planned][1:] == ["新"]
-    assert planned[0].id == first.id
+    assert [(one.content, one.is_unwanted) for one in planned][1:] == [("@阿蓝\u2005新", False)]
+    assert (planned[0].id, planned[0].is_unwanted) == (first.id, True)
+
+
+async def test_a_replacement_behind_a_part_that_must_stay_does_not_mention_twice(
+    store: Store, outbox: Outbox, turn: Turn
+) -> None:
+    """It was sent too long ago to be taken back, and the mention stays with it."""
+    reply = make_reply(store, outbox, turn)
+    await reply.take(TextDelta(text="甲" * 200))
+    [first, *_] = await outbox.open_segments(BOT, limit=9)
+    await send(outbox, first, ago=timedelta(seconds=121))
+    await reply.take(TextReplaced(text="新"))
+    await reply.finish()
+
+    assert [one.content for one in await outbox.open_segments(BOT, limit=9)] == ["新"]
+
+
+async def send(outbox: Outbox, segment: Planned, *, ago: timedelta) -> None:
+    """The segment is in the group, with its receipt."""
+    assert await outbox.mark_sending(segment, sender="s-1", sent=None)
+    receipt = SentMessage(msg_id="1", new_msg_id="2", created_at=3)
+    await outbox.mark_sent(Sent(segment=segment, receipt=receipt, at=utc_now() - ago))
 
 
 PARAGRAPHS = [letter * 50 for letter in "甲乙丙丁"]
@@ -85,13 +108,19 @@ async def begin(reply: StreamedReply, outbox: Outbox, *, seen: int, text: str = 
 
 async def see(outbox: Outbox, count: int = 9) -> None:
     """The first *count* segments that are planned are on their way."""
-    for one in (await outbox.open_segments(BOT, limit=9))[:count]:
+    planned = [one for one in await outbox.open_segments(BOT, limit=9) if not one.is_unwanted]
+    for one in planned[:count]:
         assert await outbox.mark_sending(one, sender="s-1", sent=None)
 
 
 async def said(store: Store) -> str:
     """What the group reads in the end, one letter for each paragraph of it."""
-    rows = [row for row in await rows_of(store, SegmentRow) if row.state != SegmentState.CANCELLED]
+    gone = (SegmentState.CANCELLED, SegmentState.RECALLING)
+    rows = [
+        row
+        for row in await rows_of(store, SegmentRow)
+        if row.state not in gone and row.recall_wanted_at is None
+    ]
     letters = [dict.fromkeys(row.content.split("\u2005")[-1]) for row in rows]
     return "".join("".join(one).replace("\n", "") for one in letters)
 
@@ -129,15 +158,32 @@ async def test_a_text_that_ends_otherwise_cancels_only_what_does_not_fit(
     assert states == ["sending", "planned", "cancelled", "planned"]
 
 
-async def test_a_text_that_contradicts_what_is_seen_follows_whole(
+async def test_a_seen_part_that_the_new_text_contradicts_is_taken_back(
     store: Store, outbox: Outbox, turn: Turn
 ) -> None:
-    """Its second paragraph is out and no part of the new text; that is not repeated once more."""
+    """Its second paragraph is out and no part of the new text, which goes on behind the first, once."""
     reply = make_reply(store, outbox, turn)
     await begin(reply, outbox, seen=2)
     for _ in range(2):
         await reply.take(TextReplaced(text=TEXT.replace("乙", "戊")))
         await see(outbox)
+    await reply.finish()
+
+    assert await said(store) == "甲戊丙丁"
+    wanted = [row.seq for row in await rows_of(store, SegmentRow) if row.recall_wanted_at]
+    assert 1 in wanted
+    assert 0 not in wanted
+
+
+async def test_a_text_that_contradicts_what_must_stay_follows_whole(
+    store: Store, outbox: Outbox, turn: Turn
+) -> None:
+    """WeChat takes back nothing that is older than two minutes."""
+    reply = make_reply(store, outbox, turn)
+    await begin(reply, outbox, seen=0)
+    for one in (await outbox.open_segments(BOT, limit=9))[:2]:
+        await send(outbox, one, ago=timedelta(seconds=121))
+    await reply.take(TextReplaced(text=TEXT.replace("乙", "戊")))
     await reply.finish()
 
     assert await said(store) == "甲乙甲戊丙丁"

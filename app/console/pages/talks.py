@@ -21,7 +21,13 @@ MOST_GROUPS: Final = 200
 
 _M, _S = MESSAGES.c, SEGMENTS.c
 _NO_QUESTIONS = (MessageState.IGNORED, MessageState.RATING)
-_ANSWER = (SegmentState.SENT, SegmentState.PLANNED, SegmentState.SENDING, SegmentState.UNKNOWN)
+_ANSWER = (
+    SegmentState.SENT,
+    SegmentState.PLANNED,
+    SegmentState.SENDING,
+    SegmentState.UNKNOWN,
+    SegmentState.RECALLING,
+)
 
 
 async def show_talk(visit: Visit) -> Response:

@@ -41,6 +41,7 @@ SEGMENT_STATES = {
     SegmentState.UNKNOWN: "不确定是否发出",
     SegmentState.FAILED: "发送失败",
     SegmentState.CANCELLED: "已取消",
+    SegmentState.RECALLING: "撤回中",
     SegmentState.RECALLED: "已撤回",
 }
 

@@ -113,6 +113,22 @@ class EcloudClient:
         body = {"wId": w_id, "wcId": group_id, "path": url, "fileName": name}
         return read_receipt(as_object(await self._call("/sendFile", body, is_send=True)))
 
+    async def revoke(self, *, w_id: str, group_id: WcId, sent: SentMessage) -> None:
+        """
+        Take a message of ours back; WeChat allows it for two minutes.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {
+            "wId": w_id,
+            "wcId": group_id,
+            "msgId": _number(sent.msg_id),
+            "newMsgId": _number(sent.new_msg_id),
+            "createTime": sent.created_at,
+        }
+        await self._call("/revokeMsg", body, is_send=True)
+
     async def get_file_url(self, *, w_id: str, file: MemberFile) -> str:
         """
         Where something that a person sent can be fetched; empty: the gateway does not say.

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 WINDOW = 60.0
+#: Most calls that take something back within so many seconds; more may cost the account.
+RECALL_WINDOW = 120.0
+RECALLS_AT_MOST = 10
+#: Seconds between two of them.
+RECALL_GAP = 0.3
 #: Between two looks at the clock it may move so little that a wait is over all the same, in seconds.
 _INSTANT = 1e-9
 
@@ -167,6 +172,29 @@ class Pacer:
             self._history = deque(replace(send, at=send.at - back) for send in self._history)
         while len(self._history) > 1 and self._history[0].at <= now - WINDOW:
             self._history.popleft()
+
+
+class RecallPacer:
+    """Paces the calls that take messages of one account back: a bound of their own, beside the sends."""
+
+    def __init__(self) -> None:
+        self._called: deque[float] = deque(maxlen=RECALLS_AT_MOST)
+
+    def remember(self, calls: Iterable[float]) -> None:
+        """Earlier calls, oldest first, in place of what is remembered."""
+        self._called = deque(calls, maxlen=RECALLS_AT_MOST)
+
+    def delay(self, now: float) -> float:
+        """Seconds to wait before the next one; 0: at once."""
+        if not self._called or self._called[-1] > now:
+            return 0.0
+        gap = self._called[-1] + RECALL_GAP - now
+        is_full = len(self._called) == RECALLS_AT_MOST
+        return max(0.0, gap, self._called[0] + RECALL_WINDOW - now if is_full else 0.0)
+
+    def called(self, now: float) -> None:
+        """Note that one goes out at *now*."""
+        self._called.append(now)
 
 
 class LookupPacer:
