@@ -19,6 +19,7 @@ from app.commands.operators import operators
 from app.commands.output import FAILED, AsJson, fail, load, print_json
 from app.commands.people import people
 from app.commands.queue import queue
+from app.commands.recall import recall
 from app.commands.settings import settings
 from app.commands.usage import usage
 
@@ -72,6 +73,7 @@ app.command()(ledger)
 app.command()(usage)
 app.add_typer(alerts, name="alerts")
 app.command()(bench)
+app.command()(recall)
 app.add_typer(callback, name="callback")
 app.add_typer(queue, name="queue")
 app.add_typer(groups, name="groups")

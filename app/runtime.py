@@ -23,7 +23,7 @@ from loguru import logger
 from redis.asyncio import Redis
 
 from app.channels import make_channels
-from app.models.flow import Trigger
+from app.models.flow import Trigger, WcId
 from app.opening import (
     DATABASE,
     REDIS,
@@ -323,6 +323,7 @@ def group_defaults(settings: Settings) -> GroupSettings:
             max_message_age=settings.message_processing.max_message_age,
             tells_quoted=groups.quote_context,
             takes_feedback=settings.dify.feedback,
+            staff=frozenset(WcId(one) for one in groups.staff),
         ),
         mention_sender=settings.reply.mention_sender,
         is_plain=settings.reply.plain_text,

@@ -433,6 +433,8 @@ class GroupsSettings(Section):
     """trigger 为 regex 时的正则表达式(RE2 语法)。"""
     quote_context: bool = True
     """引用别人的话提问时,是否把原话一起问 Dify。"""
+    staff: Words = ()
+    """工作人员的 wxid:在群里写 #撤回,收回机器人两分钟之内的上一个回答;空则谁也不能。"""
 
     @model_validator(mode="after")
     def _trigger_has_its_words(self) -> Self:

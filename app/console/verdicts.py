@@ -58,7 +58,7 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.CONTROL_EVENT: "这是微信号或群的通知(例如掉线、有人入群),不是消息。",
     IgnoreReason.RECALL: "有人撤回了一条消息;被撤回的问题不再回答。",
     IgnoreReason.PAT: "这是「拍一拍」,不是问题。",
-    IgnoreReason.RECALLED: "提问的人撤回了这条消息:不再回答,没发出的回答也不发。",
+    IgnoreReason.RECALLED: "提问的人撤回了这条消息,或工作人员撤回了回答:没发出的不再发。",
     IgnoreReason.UNKNOWN_TYPE: "网关发来了未知的消息类型;原文已保留,便于查看。",
     IgnoreReason.NO_SENDER: "回调里没有发送人,不知道该回答谁。",
     IgnoreReason.NO_TEXT: "没有文字内容(例如只 @ 了机器人),没有可问的问题。",
@@ -70,6 +70,7 @@ _IGNORED: dict[str, str] = {
     IgnoreReason.OTHER_ACCOUNT: "群里还有我们的另一个微信号,由它回答(被 @ 的那个,或先收到的那个)。",
     IgnoreReason.GROUP_OFF: "这个群关闭了机器人。",
     IgnoreReason.FEEDBACK: "这是对一个回答的评价(引用它说赞或踩),已记下并告诉 Dify,不回答。",
+    IgnoreReason.COMMAND: "工作人员让机器人撤回它的回答(#撤回),不是问题。",
     IgnoreReason.BAD_JSON: "回调的内容不是合法的 JSON;原文已保留,便于查看。",
     IgnoreReason.BAD_SHAPE: "回调缺少必要的字段或字段类型不对;原文已保留,便于查看。",
     IgnoreReason.TOO_LARGE: "回调超过 1 MiB,只保留了开头。",
@@ -100,6 +101,14 @@ _FAILED = {
 }
 
 
+_NOT_ANSWERED = (
+    MessageState.IGNORED,
+    MessageState.LEFT,
+    MessageState.RATING,
+    MessageState.COMMAND,
+)
+
+
 def explain(*, state: str, verdict: str) -> Explanation:
     """Say what became of a message, or where it is, in one sentence (pure)."""
     if verdict in _ANSWERED:
@@ -113,7 +122,7 @@ def explain(*, state: str, verdict: str) -> Explanation:
     if state == MessageState.REFUSED:
         return Explanation("未接受", _REFUSED.get(verdict, verdict), Tone.BAD)
     # A question may be taken back when a part of its answer is out.
-    is_ignored = state in (MessageState.IGNORED, MessageState.LEFT, MessageState.RATING)
+    is_ignored = state in _NOT_ANSWERED
     if is_ignored or verdict == IgnoreReason.RECALLED:
         return Explanation("不回答", _IGNORED.get(verdict, verdict), Tone.QUIET)
     return _WAITING.get(state, _WAITING[MessageState.RECEIVED])
@@ -144,9 +153,10 @@ _BRIEF: dict[str, str] = {
     IgnoreReason.TOO_LARGE: "太大",
     IgnoreReason.RECALL: "撤回通知",
     IgnoreReason.PAT: "拍一拍",
-    IgnoreReason.RECALLED: "被提问者撤回",
+    IgnoreReason.RECALLED: "被撤回",
     IgnoreReason.ATTACHMENT: "图片或文件",
     IgnoreReason.FEEDBACK: "评价",
+    IgnoreReason.COMMAND: "工作人员的指令",
     "dify_form_gone": "表单没了",
     "dify_form_refused": "表单不接受",
     ERASED: "已抹去",

@@ -60,6 +60,8 @@ class IgnoreReason(StrEnum):
     #: Another account of ours has it: the one that is mentioned, or that got it first.
     OTHER_ACCOUNT = "other_account"
     FEEDBACK = "feedback"
+    #: Somebody of the staff tells the bridge to do something.
+    COMMAND = "command"
     BAD_JSON = "bad_json"
     BAD_SHAPE = "bad_shape"
     TOO_LARGE = "too_large"
@@ -184,7 +186,17 @@ class Feedback:
     reason: IgnoreReason = IgnoreReason.FEEDBACK
 
 
-Decision = Question | Feedback | Ignored
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """The verdict "command": the bot's last answer in the group is to be taken back."""
+
+    origin: Origin
+    #: newMsgId of the segment that was quoted: that answer is meant; empty: the last one.
+    quoted_id: str = ""
+    reason: IgnoreReason = IgnoreReason.COMMAND
+
+
+Decision = Question | Feedback | Command | Ignored
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,6 +21,8 @@ class MessageState(StrEnum):
     IGNORED = "ignored"
     #: A feedback that Dify has still to be told; then it is ignored like others that need no answer.
     RATING = "rating"
+    #: A command that is still to be carried out; then it is ignored, too.
+    COMMAND = "command"
     REFUSED = "refused"
     #: Left to another account of ours that it mentions, until it is known whether that one has it.
     LEFT = "left"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import re2
 
 from app.models.flow import (
+    Command,
     Feedback,
     GroupMessage,
     Ignored,
@@ -22,6 +23,9 @@ from app.services.text import is_blank, number_of
 
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
+
+#: What somebody of the staff writes to have the bot's last answer taken back.
+TAKE_BACK = "#撤回"
 
 MAX_DETAIL = 500
 #: A mention or a prefix with a number behind it is not longer.
@@ -54,6 +58,8 @@ class GroupRules:
     tells_quoted: bool = True
     #: What people think of answers is told to Dify.
     takes_feedback: bool = True
+    #: Who may give commands.
+    staff: frozenset[WcId] = frozenset()
 
 
 def decide(
@@ -65,7 +71,7 @@ def decide(
     offered: Sequence[str] = (),
     is_awaited: bool = False,
     offline: Collection[WcId] = (),
-) -> Question | Feedback | Ignored:
+) -> Question | Feedback | Command | Ignored:
     """
     Say whether a message is answered, and what Dify is asked.
 
@@ -79,16 +85,16 @@ def decide(
 
     Returns:
         The question without the bot's mention and the trigger's prefix, and with what it quotes; what
-        somebody thinks of an answer of ours that it quotes; or the first reason against it, in the
-        order: own, group off, too old, trigger, nothing left, another account.
+        somebody thinks of an answer of ours that it quotes; a command of the staff; or the first
+        reason against it, in the order: own, group off, too old, trigger, nothing left, another account.
     """
     origin = message.origin
     ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
     if ignored is not None:
         return ignored
-    feedback = _feedback(message, rules)
-    if feedback is not None:
-        return feedback
+    told = _command(message, rules, own_accounts) or _feedback(message, rules)
+    if told is not None:
+        return told
     asked = _chosen(message, rules, offered, is_awaited=is_awaited)
     meant = _accounts_meant(message, own_accounts)
     asked = asked or _apply_trigger(message, rules, bot=meant[0])
@@ -99,6 +105,20 @@ def decide(
     quoted = message.quoted if rules.tells_quoted else None
     question = Question(message=message, text=with_quoted(asked.strip(), quoted))
     return _asked_or_left(question, meant, offline)
+
+
+def _command(
+    message: GroupMessage, rules: GroupRules, own_accounts: Collection[WcId]
+) -> Command | None:
+    """What a member of the staff writes and nothing else, with or without a mention of ours."""
+    origin = message.origin
+    if origin.from_user not in rules.staff or len(message.text) > _LONGEST_CALL:
+        return None
+    own = {origin.bot_wc_id, *own_accounts}
+    if all(_without_own_mention(message, one).strip() != TAKE_BACK for one in own):
+        return None
+    quoted_id = "" if message.quoted is None else message.quoted.new_msg_id
+    return Command(origin=origin, quoted_id=quoted_id)
 
 
 def _feedback(message: GroupMessage, rules: GroupRules) -> Feedback | None:

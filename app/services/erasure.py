@@ -28,7 +28,13 @@ PAGE = 200
 
 _M = MESSAGES.c
 _S = SEGMENTS.c
-_NO_LONGER_OWED = (*UNFINISHED, MessageState.LEFT, MessageState.RATING, MessageState.DEAD)
+_NO_LONGER_OWED = (
+    *UNFINISHED,
+    MessageState.LEFT,
+    MessageState.RATING,
+    MessageState.COMMAND,
+    MessageState.DEAD,
+)
 _PAGE = (
     select(_M.id)
     .where(_M.from_user == bindparam("whose"), _M.id > bindparam("after"))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.models.flow import (
+    Command,
     Decision,
     Feedback,
     Ignored,
@@ -47,6 +48,7 @@ DEDUPLICATED = frozenset(
         IgnoreReason.GROUP_OFF,
         IgnoreReason.OTHER_ACCOUNT,
         IgnoreReason.FEEDBACK,
+        IgnoreReason.COMMAND,
         IgnoreReason.NO_SENDER,
         IgnoreReason.RECALL,
         IgnoreReason.PAT,
@@ -171,8 +173,8 @@ def make_row(
         origin = decision.origin
         key = origin.dedupe_key if decision.reason in DEDUPLICATED else ""
         own = (
-            _feedback_columns(decision)
-            if isinstance(decision, Feedback)
+            _told_columns(decision)
+            if isinstance(decision, Feedback | Command)
             else _ignored_columns(decision, raw, keep_text=keep_ignored_text)
         )
     # A key of our own never meets another one: such callbacks are never deduplicated.
@@ -209,18 +211,19 @@ def _first_claim(columns: dict[str, Any]) -> dict[str, Any]:
 _NO_FEEDBACK = {"rating": "", "quoted_id": ""}
 
 
-def _feedback_columns(feedback: Feedback) -> dict[str, Any]:
+def _told_columns(told: Feedback | Command) -> dict[str, Any]:
+    is_feedback = isinstance(told, Feedback)
     return {
-        "state": MessageState.RATING,
-        "verdict": feedback.reason,
+        "state": MessageState.RATING if is_feedback else MessageState.COMMAND,
+        "verdict": told.reason,
         "detail": "",
         "sender_name": "",
         "text": None,
         "question": None,
         "raw": None,
         "text_digest": None,
-        "rating": feedback.rating,
-        "quoted_id": feedback.quoted_id[:32],
+        "rating": told.rating if isinstance(told, Feedback) else "",
+        "quoted_id": told.quoted_id[:32],
     }
 
 

@@ -33,11 +33,13 @@ from app.services.segmenter import Segmenter
 from app.services.stages import utc_now
 from app.services.stops import Stops
 from app.services.suggesting import Suggesting
+from app.services.take_backs import TakeBacks
 from app.services.turns import Turns
 from app.services.wording import Wording
 from app.utils.loops import cancelled, first_of, stopped_within
 from app.workers.account_watch import AccountWatch
 from app.workers.callback_keeper import CallbackKeeper
+from app.workers.command_keeper import CommandKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
@@ -166,6 +168,10 @@ class Background:
             store=runtime.store, leases=runtime.leases, ages=ages, clock=runtime.clock
         )
         self._run(self._writing, "retention", keeper.run(self._stop_writing))
+        commands = CommandKeeper(
+            take_backs=TakeBacks(runtime.store), outbox=runtime.outbox, leases=runtime.leases
+        )
+        self._run(self._work, "commands", commands.run(self._stop_work))
         if not runtime.apps:
             logger.warning(
                 "dify.not_configured 消息会被接收并等待",

@@ -133,7 +133,7 @@ def test_english_page_has_the_same_chapters_and_commands() -> None:
     def typed(page: Path) -> list[str]:
         shown = [one for one in blocks(page) if one.language in ("bash", "env", "json")]
         words = re.compile(
-            r"用户ID|USER|应用名 群编号|APP GROUP|on 群编号|on GROUP|地址|ADDRESS|http://\S+:8000"
+            r"用户ID|USER|应用名 群编号|APP GROUP|(?:on|--group) 群编号|(?:on|--group) GROUP|地址|ADDRESS|http://\S+:8000"
         )
         lines = [words.sub("…", line) for one in shown for line in one.commands]
         return [re.sub(r"\s+", " ", line.split(" #")[0]).strip() for line in lines]

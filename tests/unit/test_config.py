@@ -103,6 +103,7 @@ CONTRACT: dict[str, Any] = {
     "groups.keywords": (),
     "groups.pattern": "",
     "groups.quote_context": True,
+    "groups.staff": (),
     "alerts.channels": (),
     "alerts.smtp_host": "",
     "alerts.smtp_port": 587,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.models.content import Quoted
 from app.models.flow import (
+    Command,
     Feedback,
     GroupMessage,
     Ignored,
@@ -274,7 +275,7 @@ OWN = {BOT, OTHER, THIRD}
 def decide_among(message: GroupMessage, *, offline: set[WcId], **rules: Any) -> Question | Ignored:
     """With three accounts of ours in the group."""
     verdict = decide(message, GroupRules(**rules), own_accounts=OWN, now=NOW, offline=offline)
-    assert not isinstance(verdict, Feedback)
+    assert not isinstance(verdict, Feedback | Command)
     return verdict
 
 
@@ -413,3 +414,77 @@ def test_any_text_has_a_number_of_one_digit_or_none(text: str) -> None:
     number = choice_of(make_message(text), GroupRules())
 
     assert number is None or 1 <= number <= 9
+
+
+COLLEAGUE = WcId("wxid_bot2")
+
+
+def told(text: str, *, mentions: tuple[WcId, ...] = (), **rules: Any) -> Command | None:
+    """The command that somebody of the staff gives by a text."""
+    message = make_message(text, mentions=mentions)
+    staff = {"staff": frozenset({PERSON}), **rules}
+    decision = decide(message, GroupRules(**staff), own_accounts={BOT, COLLEAGUE}, now=NOW)
+    return decision if isinstance(decision, Command) else None
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("#撤回", ()),
+        (" #撤回\n", ()),
+        ("@小助手\u2005#撤回", (BOT,)),
+        ("@小助手 #撤回", (BOT,)),
+        ("@另一个\u2005#撤回", (COLLEAGUE,)),
+    ],
+)
+@pytest.mark.parametrize("trigger", [Trigger.ALL, Trigger.MENTION])
+def test_the_staff_has_an_answer_taken_back_whatever_the_trigger_is(
+    text: str, mentions: tuple[WcId, ...], trigger: Trigger
+) -> None:
+    """With or without a mention of an account of ours."""
+    command = told(text, mentions=mentions, trigger=trigger)
+
+    assert command is not None
+    assert (command.reason, command.quoted_id) == (IgnoreReason.COMMAND, "")
+
+
+@pytest.mark.parametrize("text", ["#撤回吧", "请#撤回", "撤回", "＃撤回", "#撤回 #撤回", ""])
+def test_anything_else_is_no_command(text: str) -> None:
+    """Exactly the word and nothing else."""
+    assert told(text) is None
+
+
+@pytest.mark.parametrize("staff", [frozenset(), frozenset({OTHER})])
+def test_the_command_of_anybody_else_is_an_ordinary_text(staff: frozenset[WcId]) -> None:
+    """By default nobody is of the staff."""
+    assert ask(make_message("#撤回"), staff=staff) == "#撤回"
+    assert ask(make_message("#撤回"), staff=staff, trigger=Trigger.MENTION) == (
+        IgnoreReason.NOT_MENTIONED
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ({"is_enabled": False}, IgnoreReason.GROUP_OFF),
+        ({"max_message_age": 5}, IgnoreReason.TOO_OLD),
+    ],
+)
+def test_a_command_is_none_where_nothing_is_heard(
+    rules: dict[str, Any], reason: IgnoreReason
+) -> None:
+    """A replayed history takes nothing back."""
+    message = make_message("#撤回", timestamp=int(NOW) - 60)
+
+    assert ask(message, staff=frozenset({PERSON}), **rules) is reason
+
+
+def test_a_command_below_an_answer_means_that_one() -> None:
+    """It quotes what is to be taken back."""
+    quoted = Quoted(sender=BOT, new_msg_id="71", text="答", is_text=True)
+    message = replace(make_message("#撤回"), quoted=quoted)
+    rules = GroupRules(staff=frozenset({PERSON}))
+    decision = decide(message, rules, own_accounts={BOT}, now=NOW)
+
+    assert isinstance(decision, Command)
+    assert decision.quoted_id == "71"

@@ -20,7 +20,7 @@ PAGE: Final = 30
 MOST_GROUPS: Final = 200
 
 _M, _S = MESSAGES.c, SEGMENTS.c
-_NO_QUESTIONS = (MessageState.IGNORED, MessageState.RATING)
+_NO_QUESTIONS = (MessageState.IGNORED, MessageState.RATING, MessageState.COMMAND)
 _ANSWER = (
     SegmentState.SENT,
     SegmentState.PLANNED,

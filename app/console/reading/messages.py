@@ -31,7 +31,12 @@ STATES: Final[Mapping[str, tuple[MessageState, ...]]] = {
     "sending": (MessageState.ANSWERED,),
     "done": (MessageState.DONE,),
     "dead": (MessageState.DEAD,),
-    "ignored": (MessageState.IGNORED, MessageState.LEFT, MessageState.RATING),
+    "ignored": (
+        MessageState.IGNORED,
+        MessageState.LEFT,
+        MessageState.RATING,
+        MessageState.COMMAND,
+    ),
     "refused": (MessageState.REFUSED,),
 }
 LARGEST_ID: Final = 2**63 - 1

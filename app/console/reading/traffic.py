@@ -43,7 +43,7 @@ SERIES: Final[Mapping[str, tuple[MessageState, ...]]] = {
     "answered": (MessageState.ANSWERED, MessageState.DONE),
     "waiting": (MessageState.RECEIVED, MessageState.PROCESSING),
     "dead": (MessageState.DEAD, MessageState.REFUSED),
-    "ignored": (MessageState.IGNORED, MessageState.RATING),
+    "ignored": (MessageState.IGNORED, MessageState.RATING, MessageState.COMMAND),
 }
 _SERIES_OF: Final = {state: name for name, states in SERIES.items() for state in states}
 
