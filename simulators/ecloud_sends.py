@@ -47,7 +47,7 @@ class SentMessage:
     """wcId of the account that sent it."""
     to: str
     kind: str
-    """text, image or file."""
+    """text, image, file, voice, video, link or card."""
     content: str
     at: tuple[str, ...]
     at_effective: bool
@@ -101,6 +101,10 @@ class Sends:
             "/sendImage": partial(self.image, path="/sendImage"),
             "/sendImage2": partial(self.image, path="/sendImage2"),
             "/sendFile": self.file,
+            "/sendVoice": self.voice,
+            "/sendVideo": self.video,
+            "/sendUrl": self.link,
+            "/sendNameCard": self.card,
             "/revokeMsg": self.revoke,
         }
 
@@ -118,6 +122,32 @@ class Sends:
         """The path is an address, fileName the name shown."""
         required(body, "fileName")
         return self._send(body, path="/sendFile", kind="file", content=_fetched(body, "path"))
+
+    async def voice(self, body: Body) -> Done:
+        """The content is the address of a silk or amr, the length its milliseconds; no mp3."""
+        url = _fetched(body, "content")
+        if not required(body, "length").isdigit() or urlsplit(url).path.endswith(".mp3"):
+            raise Refused("系统失败,请重试")
+        return self._send(body, path="/sendVoice", kind="voice", content=url)
+
+    async def video(self, body: Body) -> Done:
+        """The path is its address, thumbPath that of its cover."""
+        _fetched(body, "thumbPath")
+        return self._send(body, path="/sendVideo", kind="video", content=_fetched(body, "path"))
+
+    async def link(self, body: Body) -> Done:
+        """A page with a title, a description and a small picture."""
+        for name in ("title", "description"):
+            required(body, name)
+        _fetched(body, "thumbUrl")
+        return self._send(body, path="/sendUrl", kind="link", content=required(body, "url"))
+
+    async def card(self, body: Body) -> Done:
+        """The card of a person."""
+        person = required(body, "nameCardId")
+        if person not in self._world.people:
+            raise Refused("系统失败,请重试")
+        return self._send(body, path="/sendNameCard", kind="card", content=person)
 
     async def revoke(self, body: Body) -> Done:
         """Only shortly after the sending, only with all ids of its answer."""

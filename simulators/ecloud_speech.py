@@ -23,16 +23,31 @@ from simulators.recorder import KEEP, Journal, Recorder
 OFFLINE_NOTICE = "30000"
 TEST_PUSH = "00000"
 #: A sent file, like any other, comes back when it is all there.
-ECHO_TYPES = {"text": GROUP_TEXT, "image": "80002", "file": "80009"}
+ECHO_TYPES = {
+    "text": GROUP_TEXT,
+    "image": "80002",
+    "video": "80003",
+    "voice": "80004",
+    "card": "80005",
+    "link": "80007",
+    "file": "80009",
+}
+#: What the XML of an own message holds, as far as anybody looks.
+_ECHO_XML = {
+    "image": '<img aeskey="00" length="51361" md5="449f" />',
+    "video": '<videomsg aeskey="00" length="51361" playlength="3" />',
+    "voice": '<voicemsg length="3072" voicelength="1800" />',
+    "card": '<msg username="wxid_00" nickname="00" />',
+    "link": '<appmsg appid="" sdkver="0"><type>5</type></appmsg>',
+    "file": '<appmsg appid="" sdkver="0"><type>6</type></appmsg>',
+}
 
 
 def echo_content(kind: str, content: str) -> str:
     """What a callback of one's own message says: a text is the text, of other things there is XML."""
     if kind == "text":
         return content
-    if kind == "image":
-        return '<?xml version="1.0"?>\n<msg>\n\t<img aeskey="00" length="51361" md5="449f" />\n</msg>\n'
-    return '<?xml version="1.0"?>\n<msg><appmsg appid="" sdkver="0"><type>6</type></appmsg></msg>'
+    return f'<?xml version="1.0"?>\n<msg>\n\t{_ECHO_XML[kind]}\n</msg>\n'
 
 
 class NobodyThere(ValueError):

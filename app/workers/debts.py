@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from loguru import logger
 
-from app.models.flow import SentMessage, WcId
+from app.models.flow import SegmentKind, SentMessage, WcId
 from app.models.segment import SegmentState
 from app.services.errors import EcloudError, StoreUnavailable
 from app.services.outbox import Outbox
@@ -90,7 +90,8 @@ class Debts:
         ]
         for segment in segments:
             is_sending = segment.state is SegmentState.SENDING
-            if is_sending and self.undecided.found_sending(segment.id, now=now):
+            has_file = segment.kind is SegmentKind.FILE
+            if is_sending and self.undecided.found_sending(segment.id, now=now, has_file=has_file):
                 with message_context(segment.message_id):
                     logger.warning("segment.undecided", seq=segment.seq)
         self.lanes.add(segments)

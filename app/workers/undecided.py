@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from app.services.ecloud.client import FILE_TIME
+
 #: An undecided segment waits so long for its echo.
 ECHO_SECONDS = 10.0
 
@@ -40,16 +42,19 @@ class UndecidedSegments:
         """Our own call ended without an answer."""
         self._cases[segment_id] = Undecided(now, now + ECHO_SECONDS)
 
-    def found_sending(self, segment_id: int, *, now: float) -> bool:
+    def found_sending(self, segment_id: int, *, now: float, has_file: bool = False) -> bool:
         """
         SQL says ``sending``; returns whether that is news and makes it undecided.
 
         The mark was left by a sender whose lease is over: its call may run for one time-out from
         now. Its own time stamp does not count, since its host's clock may be another.
+
+        Args:
+            has_file: the gateway fetches a file in this call.
         """
         if segment_id in self._cases or segment_id in self._cleared:
             return False
-        earliest = now + self._timeout
+        earliest = now + self._timeout * (FILE_TIME if has_file else 1.0)
         self._cases[segment_id] = Undecided(earliest, earliest + ECHO_SECONDS)
         return True
 

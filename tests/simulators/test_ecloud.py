@@ -153,6 +153,50 @@ async def test_revoke_needs_all_ids_and_two_minutes() -> None:
     assert revoked == {data["newMsgId"]}
 
 
+FILE = "https://files.example.com/a"
+SENDINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "voice": ("/sendVoice", {"content": FILE, "length": 1800}),
+    "video": ("/sendVideo", {"path": FILE, "thumbPath": FILE}),
+    "link": (
+        "/sendUrl",
+        {"title": "题", "url": "https://x.example.com", "description": "述", "thumbUrl": FILE},
+    ),
+    "card": ("/sendNameCard", {"nameCardId": MING}),
+}
+
+
+@pytest.mark.parametrize("kind", list(SENDINGS))
+async def test_other_kinds_are_sent_and_want_all_that_belongs_to_them(kind: str) -> None:
+    """Each answers with ids as a text does; without one of its parameters it is refused."""
+    path, body = SENDINGS[kind]
+    async with calling() as caller:
+        to = {"wId": caller.w_id, "wcId": GROUP}
+        data = (await caller.call(path, **to, **body))["data"]
+        lacking = [(await caller.call(path, **to, **{**body, name: ""}))["code"] for name in body]
+        [sent] = caller.gateway.sent
+
+    assert (sent.kind, sent.new_msg_id, sent.to) == (kind, data["newMsgId"], GROUP)
+    assert set(lacking) == {"1001"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/sendVoice", {"content": f"{FILE}.mp3", "length": 1800}),
+        ("/sendVoice", {"content": "http://127.0.0.1/a", "length": 1800}),
+        ("/sendVideo", {"path": FILE, "thumbPath": "http://10.0.0.1/a"}),
+        ("/sendNameCard", {"nameCardId": "nobody"}),
+    ],
+)
+async def test_what_the_gateway_cannot_send_is_refused(path: str, body: dict[str, Any]) -> None:
+    """No mp3, nothing from inside, nobody's card."""
+    async with calling() as caller:
+        envelope = await caller.call(path, wId=caller.w_id, wcId=GROUP, **body)
+
+    assert envelope["code"] == "1001"
+    assert caller.gateway.sent == []
+
+
 async def test_login_chain_gives_a_new_login_each_time() -> None:
     """Token, QR code, finished login; then a second login: the former wIds are dead."""
     async with calling() as caller:

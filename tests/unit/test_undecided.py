@@ -23,3 +23,11 @@ def test_a_segment_that_is_known_to_be_unsent_is_not_undecided_whatever_sql_says
     assert not segments.found_sending(1, now=1.0)
     segments.forget(1)
     assert segments.found_sending(1, now=1.0)
+
+
+def test_a_call_with_a_file_is_certainly_over_later() -> None:
+    """The gateway fetches the file in it."""
+    segments = UndecidedSegments(timeout=15)
+    segments.found_sending(1, now=100.0, has_file=True)
+
+    assert segments[1].earliest == 160.0

@@ -26,6 +26,8 @@ from app.services.errors import (
     EcloudUnavailable,
 )
 
+#: A call in which the gateway fetches a file, or has one ready for us, may take so many times as long.
+FILE_TIME = 4.0
 #: Most ids in one contact look-up; the gateway's own bound.
 MAX_CONTACTS = 20
 #: Largest answer that is read, in bytes; a group of 500 with long avatar addresses has 0.5 MB.
@@ -52,6 +54,17 @@ class EcloudLogin:
             raise ValueError(f"ecloud.authorization（{self.name}）含有不可打印或非 ASCII 的字符")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """A page as it is shown in a group."""
+
+    title: str
+    url: str
+    description: str
+    #: A small picture, JPG or PNG below 50 KB.
+    thumb_url: str
+
+
 class EcloudClient:
     """
     Speaks to one gateway login; safe to share between tasks.
@@ -63,12 +76,14 @@ class EcloudClient:
     def __init__(self, http: aiohttp.ClientSession, login: EcloudLogin, timeout: float) -> None:
         """
         Args:
-            timeout: seconds of one call, the connection included.
+            timeout: seconds of one call, the connection included; of one with a file ``FILE_TIME``
+                times as long.
         """
         self._http = http
         self._login = login
         # Connecting must give up first: only then is it certain that nothing was sent.
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout / 2)
+        self._file_timeout = aiohttp.ClientTimeout(total=timeout * FILE_TIME, connect=timeout / 2)
 
     @property
     def login(self) -> EcloudLogin:
@@ -111,7 +126,58 @@ class EcloudClient:
             EcloudUndecided: as ``send_text``.
         """
         body = {"wId": w_id, "wcId": group_id, "path": url, "fileName": name}
-        return read_receipt(as_object(await self._call("/sendFile", body, is_send=True)))
+        return read_receipt(as_object(await self._send_file("/sendFile", body)))
+
+    async def send_voice(
+        self, *, w_id: str, group_id: WcId, url: str, milliseconds: int
+    ) -> SentMessage:
+        """
+        Send a voice message into a group; the gateway fetches it from *url*: silk or amr, no mp3.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "content": url, "length": milliseconds}
+        return read_receipt(as_object(await self._send_file("/sendVoice", body)))
+
+    async def send_video(
+        self, *, w_id: str, group_id: WcId, url: str, cover_url: str
+    ) -> SentMessage:
+        """
+        Send a video into a group; the gateway fetches it and its cover, a picture below 50 KB.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "path": url, "thumbPath": cover_url}
+        return read_receipt(as_object(await self._send_file("/sendVideo", body)))
+
+    async def send_link(self, *, w_id: str, group_id: WcId, link: Link) -> SentMessage:
+        """
+        Send a page's link as a card into a group.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {
+            "wId": w_id,
+            "wcId": group_id,
+            "title": link.title,
+            "url": link.url,
+            "description": link.description,
+            "thumbUrl": link.thumb_url,
+        }
+        return read_receipt(as_object(await self._call("/sendUrl", body, is_send=True)))
+
+    async def send_card(self, *, w_id: str, group_id: WcId, wc_id: WcId) -> SentMessage:
+        """
+        Send a person's card into a group.
+
+        Raises:
+            EcloudUndecided: as ``send_text``.
+        """
+        body = {"wId": w_id, "wcId": group_id, "nameCardId": wc_id}
+        return read_receipt(as_object(await self._call("/sendNameCard", body, is_send=True)))
 
     async def revoke(self, *, w_id: str, group_id: WcId, sent: SentMessage) -> None:
         """
@@ -137,8 +203,10 @@ class EcloudClient:
         """
         body: dict[str, Any] = {"wId": w_id, "msgId": _number(file.msg_id), "content": file.content}
         if file.is_image:
-            return read_url(await self._call("/getMsgImg", {**body, "type": 0}))
-        return read_url(await self._call("/getMsgFile", body))
+            found = await self._call("/getMsgImg", {**body, "type": 0}, has_file=True)
+        else:
+            found = await self._call("/getMsgFile", body, has_file=True)
+        return read_url(found)
 
     async def get_contacts(self, w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """
@@ -210,15 +278,21 @@ class EcloudClient:
         """Return if the gateway answers and accepts the Authorization value."""
         await self._call("/queryLoginWx", {})
 
-    async def _call(self, path: str, body: dict[str, Any], *, is_send: bool = False) -> Any:
+    async def _send_file(self, path: str, body: dict[str, Any]) -> Any:
+        return await self._call(path, body, is_send=True, has_file=True)
+
+    async def _call(
+        self, path: str, body: dict[str, Any], *, is_send: bool = False, has_file: bool = False
+    ) -> Any:
+        limit = self._file_timeout if has_file else self._timeout
         try:
-            status, retry_after, answer = await self._post(path, body, is_send=is_send)
+            status, retry_after, answer = await self._post(path, body, is_send=is_send, limit=limit)
             return decipher_response(status, answer, is_send=is_send, retry_after=retry_after)
         except EcloudError as error:
             raise self._named(error, path) from error.__cause__
 
     async def _post(
-        self, path: str, body: dict[str, Any], *, is_send: bool
+        self, path: str, body: dict[str, Any], *, is_send: bool, limit: aiohttp.ClientTimeout
     ) -> tuple[int, float | None, bytes]:
         """Status, Retry-After and body of the answer; all aiohttp exceptions end here."""
         try:
@@ -229,7 +303,7 @@ class EcloudClient:
                     "Authorization": self._login.authorization,
                     "Content-Type": "application/json; charset=utf-8",
                 },
-                timeout=self._timeout,
+                timeout=limit,
                 allow_redirects=False,
             ) as response:
                 answer = await self._read(response, is_send=is_send)

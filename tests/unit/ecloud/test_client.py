@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from app.models.flow import WcId
+from app.models.flow import MemberFile, SentMessage, WcId
 from app.services.ecloud.cards import CardKind
-from app.services.ecloud.client import MAX_ANSWER, EcloudClient, EcloudLogin
+from app.services.ecloud.client import MAX_ANSWER, EcloudClient, EcloudLogin, Link
 from app.services.errors import (
     EcloudError,
     EcloudProtocolError,
@@ -139,6 +139,81 @@ async def test_a_picture_and_a_file_go_out_by_their_address(
         ("/sendFile", {**to, "path": url, "fileName": "图.png"}),
         ("/sendImage", {**to, "content": url}),
     ]
+
+
+async def test_other_kinds_go_out_by_their_own_calls(
+    gateway: FakeGateway, client: EcloudClient
+) -> None:
+    """A voice, a video, a link, a card; each gives a receipt."""
+    gateway.answer({"type": None, "msgId": 11, "newMsgId": 22, "createTime": 33, "wcId": GROUP})
+    url, cover = "https://files.example.com/a", "https://files.example.com/c.jpg"
+    link = Link(title="题", url=url, description="述", thumb_url=cover)
+    to: dict[str, Any] = {"w_id": "w-1", "group_id": GROUP}
+    receipts = [
+        await client.send_voice(**to, url=url, milliseconds=1800),
+        await client.send_video(**to, url=url, cover_url=cover),
+        await client.send_link(**to, link=link),
+        await client.send_card(**to, wc_id=PERSON),
+    ]
+
+    said = {"wId": "w-1", "wcId": GROUP}
+    assert [(path, body) for path, _, body in gateway.calls] == [
+        ("/sendVoice", {**said, "content": url, "length": 1800}),
+        ("/sendVideo", {**said, "path": url, "thumbPath": cover}),
+        (
+            "/sendUrl",
+            {**said, "title": "题", "url": url, "description": "述", "thumbUrl": cover},
+        ),
+        ("/sendNameCard", {**said, "nameCardId": PERSON}),
+    ]
+    assert set(receipts) == {SentMessage(msg_id="11", new_msg_id="22", created_at=33)}
+
+
+async def test_a_message_is_taken_back_by_all_ids_of_its_receipt(
+    gateway: FakeGateway, client: EcloudClient
+) -> None:
+    """Ids as numbers, exact beyond a double."""
+    sent = SentMessage(msg_id="2562652205", new_msg_id="4482117376572170921", created_at=1641457769)
+    await client.revoke(w_id="w-1", group_id=GROUP, sent=sent)
+    gateway.answer(None, code="1001", message="撤回失败")
+    with pytest.raises(EcloudRefused):
+        await client.revoke(w_id="w-1", group_id=GROUP, sent=sent)
+
+    path, headers, body = gateway.calls[0]
+    assert (path, headers["Authorization"]) == ("/revokeMsg", SECRET)
+    assert body == {
+        "wId": "w-1",
+        "wcId": GROUP,
+        "msgId": 2562652205,
+        "newMsgId": 4482117376572170921,
+        "createTime": 1641457769,
+    }
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+async def test_a_call_with_a_file_may_take_longer(
+    gateway: FakeGateway, http: aiohttp.ClientSession, *, has_file: bool
+) -> None:
+    """The gateway fetches it before it answers."""
+
+    async def fetch(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.6)
+        return web.Response(text='{"code":"1000","data":null}')
+
+    gateway.reply = fetch
+    client = make_client(http, gateway.base_url, timeout=0.3)
+    to: dict[str, Any] = {"w_id": "w-1", "group_id": GROUP}
+
+    if has_file:
+        await client.send_file(**to, url="https://files.example.com/a", name="a")
+        await client.get_file_url(
+            w_id="w-1", file=MemberFile(msg_id="1", content="<msg/>", is_image=True)
+        )
+        return
+    with pytest.raises(EcloudUndecided):
+        await client.send_text(**to, text="好")
+    with pytest.raises(EcloudUndecided):
+        await client.revoke(**to, sent=SentMessage(msg_id="1", new_msg_id="2", created_at=3))
 
 
 async def test_odd_receipts_have_no_ids(gateway: FakeGateway, client: EcloudClient) -> None:
