@@ -99,12 +99,12 @@ def _only(ways: list[dict[str, Any]]) -> Response:
 
 
 def _policy(gateway: str) -> dict[str, str]:
-    """Everything is from here, but the gateway may be talked to; nothing stands inline."""
+    """Everything is from here, but the gateway may be talked to and shows pictures; nothing stands inline."""
     rules = [
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self'",
+        f"img-src 'self' {gateway}".rstrip(),
         f"connect-src 'self' {gateway}".rstrip(),
         "base-uri 'none'",
         "form-action 'none'",

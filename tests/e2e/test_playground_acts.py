@@ -1,0 +1,168 @@
+"""What people do on the playground beside typing a line: name, quote, rate, send a picture, take back."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulators.ecloud_media import PNG
+from tests.e2e.stage import Stage
+from tests.e2e.visit import Visit
+
+pytestmark = pytest.mark.browser
+
+
+def dify_records(stage: Stage, name: str) -> list[dict[str, Any]]:
+    """What the simulated Dify was asked at one of its paths, oldest first."""
+    _, log = stage.read("/_sim/log?limit=100000", port=stage.plan.dify)
+    return [record for record in log["records"] if name in record["name"]]
+
+
+def do(visit: Visit, text: str, kind: str, what: str) -> None:
+    """Choose *what* in the menu of the last bubble with this text."""
+    visit.rows(text, kind).last.locator(".bubble").click(button="right")
+    visit.page.locator("#menu button", has_text=what).click()
+
+
+def test_typing_an_at_offers_the_others_and_the_keyboard_chooses(visit: Visit) -> None:
+    """Not the speaker; arrows and Enter put the name in, and Enter sends only then."""
+    page = visit.page
+    visit.choose("老王")
+    page.fill("#text", "")
+    page.locator("#text").press_sequentially("问一下@")
+    offered = page.locator("#mentions li").all_inner_texts()
+    assert [one.split("\n")[-1] for one in offered] == ["小助手", "小明", "小红"]
+    assert page.get_attribute("#text", "aria-activedescendant") == "mention-0"
+
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.input_value("#text") == "问一下@小红\u2005"
+    assert page.locator("#mentions").is_hidden()
+    page.locator("#text").press_sequentially("@助")
+    assert page.locator("#mentions li").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator("#mentions").is_hidden()
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+
+    row = visit.rows("问一下@小红", ".member")
+    visit.wait_for_answer(row)
+
+
+def test_touched_name_is_a_mention_as_wechat_makes_it(
+    open_playground: Callable[..., Visit], stage: Stage
+) -> None:
+    """The callback names the account's id, so the question comes without the @."""
+    visit = open_playground(width=390, height=844)
+    page = visit.page
+    page.fill("#text", "")
+    page.locator("#text").press_sequentially("@")
+    page.locator("#mentions li", has_text="小助手").click()
+    page.locator("#text").press_sequentially("触屏问")
+    page.click("#send")
+    visit.wait_for_answer(visit.rows("触屏问", ".member"))
+
+    asked = dify_records(stage, "/v1/chat-messages")[-1]["query"]
+    assert asked == "触屏问"
+    assert not visit.overflows()
+
+
+def test_quoted_bubble_goes_along_with_the_question(visit: Visit, stage: Stage) -> None:
+    """The bridge asks with both; the bubble shows what it stands below."""
+    visit.wait_for_answer(visit.say("小明", "会议室在三楼"))
+    visit.choose("小红")
+    do(visit, "会议室在三楼", ".member", "引用")
+    assert "小明:会议室在三楼" in visit.page.locator("#quoting").inner_text()
+    visit.page.fill("#text", "三楼哪一间?")
+    visit.page.press("#text", "Enter")
+    row = visit.rows("三楼哪一间?", ".member")
+    visit.wait_for_answer(row)
+
+    assert row.locator(".quoted").inner_text() == "小明:会议室在三楼"
+    assert visit.page.locator("#quoting").is_hidden()
+    asked = dify_records(stage, "/v1/chat-messages")[-1]["query"]
+    assert asked == "「引用 小明:会议室在三楼」\n三楼哪一间?"
+
+
+def test_rating_of_an_answer_reaches_dify_and_is_not_answered(visit: Visit, stage: Stage) -> None:
+    """One click on 赞; the bubble says that it was a rating."""
+    visit.wait_for_answer(visit.say("小明", "值得一赞的问题"))
+    do(visit, "值得一赞的问题", ".bot", "赞")
+    row = visit.page.locator(
+        ".row.member", has=visit.page.locator(".text", has_text=re.compile("^赞$"))
+    )
+    row.locator(".status", has_text="不回答 · 评价").wait_for()
+    visit.page.locator("#explanation", has_text="评价").wait_for()
+
+    while not (rated := dify_records(stage, "/feedbacks")):
+        visit.page.wait_for_timeout(50)
+    assert [record["rating"] for record in rated] == ["like"]
+
+
+def test_drawn_picture_goes_to_dify_with_the_next_question(visit: Visit, stage: Stage) -> None:
+    """The bubble shows it; the upload has a PNG of that very person."""
+    visit.choose("小红")
+    visit.page.click("#picture")
+    visit.page.locator("#drawn button", has_text="报表").click()
+    picture = visit.page.locator(".row.mine .picture").last
+    picture.wait_for()
+    row = visit.page.locator(".row.member", has=visit.page.locator(".picture")).last
+    row.locator(".status", has_text="不回答 · 图片或文件").wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 240
+
+    visit.wait_for_answer(visit.say("小红", "这张图里是什么?"))
+
+    asked = dify_records(stage, "/v1/chat-messages")[-1]
+    assert [file["type"] for file in asked["files"]] == ["image"]
+    assert "随问题收到 1 个文件" in visit.rows("这张图里是什么?", ".bot").inner_text()
+
+
+def test_own_file_is_sent_and_what_is_no_picture_is_not(visit: Visit, tmp_path: Path) -> None:
+    """A PNG becomes a bubble; a text file is refused in words."""
+    before = visit.page.locator(".picture").count()
+    (tmp_path / "点.png").write_bytes(PNG)
+    (tmp_path / "周报.txt").write_text("不是图片", "utf-8")
+    visit.page.click("#picture")
+    visit.page.set_input_files("#file", tmp_path / "周报.txt")
+    assert "只能发" in visit.page.locator("#notice").inner_text()
+    visit.page.click("#picture")
+    visit.page.set_input_files("#file", tmp_path / "点.png")
+
+    visit.page.locator(".picture").nth(before).wait_for()
+    assert visit.page.locator(".picture").count() == before + 1
+
+
+def test_recalled_question_is_not_answered_and_says_so(visit: Visit) -> None:
+    """While Dify is slow the speaker takes it back; the group reads nothing, the page says why."""
+    visit.page.select_option("#fault", "slow")
+    visit.say("小明", "这句说错了")
+    visit.page.select_option("#fault", "none")
+    visit.page.locator("#verdict", has_text="处理中").wait_for()
+    do(visit, "这句说错了", ".member", "撤回")
+
+    row = visit.rows("这句说错了", ".member")
+    row.locator(".status", has_text="不回答 · 被提问者撤回").wait_for()
+    assert visit.page.locator(".note").last.inner_text() == "小明 撤回了一条消息"
+    assert "撤回了这条消息" in visit.page.locator("#explanation").inner_text()
+    assert visit.rows("这句说错了", ".bot").count() == 0
+
+
+def test_only_ones_own_bubble_can_be_taken_back(visit: Visit) -> None:
+    """The menu opens with the keyboard, too, and Escape closes it; the focus is where it was."""
+    visit.wait_for_answer(visit.say("小明", "这是小明的"))
+    visit.choose("小红")
+    more = visit.rows("这是小明的", ".member").locator(".more")
+    more.focus()
+    visit.page.keyboard.press("Enter")
+    items = visit.page.locator("#menu button").all_inner_texts()
+    visit.page.keyboard.press("ArrowRight")
+    assert visit.page.locator("#menu button:focus").inner_text() == items[1]
+    visit.page.keyboard.press("Escape")
+
+    assert items == ["引用", "看它的路"]
+    assert visit.page.locator("#menu").is_hidden()
+    assert more.evaluate("button => button === document.activeElement")
