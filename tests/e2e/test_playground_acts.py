@@ -166,3 +166,37 @@ def test_only_ones_own_bubble_can_be_taken_back(visit: Visit) -> None:
     assert items == ["引用", "看它的路"]
     assert visit.page.locator("#menu").is_hidden()
     assert more.evaluate("button => button === document.activeElement")
+
+
+def test_many_lines_at_once_are_counted_and_drawn_while_one_talks_on(visit: Visit) -> None:
+    """Every line is answered once; the figures add up, and the page takes a line in between."""
+    page = visit.page
+    page.locator("#burst-count").fill("30")
+    page.click("#burst-go")
+    page.locator("#burst-state[data-tone=busy]").wait_for()
+    between = visit.say("老王", "夹在中间的一句")
+    page.locator("#burst-state[data-tone=good]").wait_for(timeout=40_000)
+    visit.wait_for_answer(between)
+
+    figures = {name: page.inner_text(f"#burst-{name}") for name in ("sent", "answered", "waiting")}
+    assert figures == {"sent": "30", "answered": "30", "waiting": "0"}
+    assert page.inner_text("#burst-bad") == "0"
+    assert re.fullmatch(r"[\d.]+ m?s", page.inner_text("#burst-p95"))
+    assert page.locator("#burst-chart .answered").get_attribute("d").count("L") > 5  # type: ignore[union-attr]
+    assert visit.rows("条,共 30 条", ".member").count() == 30
+    assert visit.rows("条,共 30 条", ".bot").count() == 30
+
+
+def test_burst_can_be_stopped_half_way(visit: Visit) -> None:
+    """What was said is answered; the rest is not said."""
+    page = visit.page
+    page.route("**/_sim/say", lambda route: (page.wait_for_timeout(150), route.continue_()))
+    page.locator("#burst-count").fill("60")
+    page.click("#burst-go")
+    page.locator("#burst-go", has_text="停下").click()
+    page.locator("#burst-state[data-tone=good]").wait_for(timeout=40_000)
+
+    sent = int(page.inner_text("#burst-sent"))
+    assert 0 < sent < 60
+    assert page.inner_text("#burst-answered") == str(sent)
+    assert page.inner_text("#burst-go") == "发 60 条"

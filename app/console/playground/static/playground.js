@@ -1,5 +1,6 @@
 // The playground: a group on a phone, driven over the gateway, and the way of each message beside it.
 
+import { Burst } from "./burst.js";
 import { Chat, initial } from "./chat.js";
 import { $, make, shortTime } from "./dom.js";
 import { Gateway } from "./gateway.js";
@@ -14,6 +15,8 @@ const MOST_FOLLOWED_AT_START = 30;
 const NOTICE_MS = 5000;
 const LOST = "网关没有投递这条消息的回调,所以桥不知道它。";
 
+let group = null;
+let speakers = [];
 const gateway = new Gateway(document.body.dataset.gateway);
 const chat = new Chat({ gateway: gateway.base, onSelect: select, onMenu: offer });
 const menu = new Popup($("menu"));
@@ -29,6 +32,12 @@ const pictures = new Pictures({
   onRefused: () => tell("只能发 PNG、JPEG 或 GIF 图片,最大 4 MB。"),
 });
 
+const burst = new Burst({
+  say: (line) => gateway.say({ ...line, group: group.groupId, mention_bot: $("mention").checked }),
+  speakers: () => speakers,
+  onFailed: () => trouble("order", false),
+});
+
 const ALARMS = [
   ["gateway", "连接断开,重连中…"],
   ["bridge", "桥没有响应,重试中…"],
@@ -38,8 +47,6 @@ const ALARMS = [
 const entries = new Map(); // newMsgId of a question -> what is known of it
 const answers = new Map(); // newMsgId of a bot's bubble -> newMsgId of its question
 const missing = new Set();
-let group = null;
-let speakers = [];
 let chosen = null;
 let quoted = null;
 
@@ -62,6 +69,7 @@ function enter(world, isNew) {
   group = world.groups[0];
   chat.clear();
   ways.clear();
+  burst.reset();
   entries.clear();
   answers.clear();
   chosen = null;
@@ -114,7 +122,7 @@ function hear(event) {
   const isRecent = Date.now() - event.at_ms < 60000 || entries.size <= MOST_FOLLOWED_AT_START;
   if (isRecent) ways.follow(event.newMsgId);
   if (event.kind === "recall") takenBack(event.recalled);
-  select(event.recalled ?? event.newMsgId);
+  if (!burst.take(event)) select(event.recalled ?? event.newMsgId);
 }
 
 // What the bridge makes of it shows at the message itself.
@@ -128,6 +136,7 @@ function showWay(way) {
   const entry = entries.get(way.new_msg_id);
   if (!entry) return;
   Object.assign(entry, { way, label: way.label, tone: way.tone, explanation: way.explanation });
+  burst.see(way);
   for (const { new_msg_id: sent } of way.segments) if (sent) answers.set(sent, way.new_msg_id);
   chat.mark(way.new_msg_id, statusOf(way), way.tone);
   if (way.new_msg_id === chosen) show();
@@ -141,6 +150,7 @@ function statusOf(way) {
 function showLost(newMsgId) {
   const entry = entries.get(newMsgId);
   if (!entry) return;
+  burst.lose(newMsgId);
   Object.assign(entry, { label: "没有收到", tone: "warn", explanation: LOST });
   chat.mark(newMsgId, entry.label, entry.tone);
   if (newMsgId === chosen) show();
