@@ -200,3 +200,69 @@ def test_burst_can_be_stopped_half_way(visit: Visit) -> None:
     assert 0 < sent < 60
     assert page.inner_text("#burst-answered") == str(sent)
     assert page.inner_text("#burst-go") == "发 60 条"
+
+
+def test_real_dify_is_tried_switched_on_and_off_again(visit: Visit, stage: Stage) -> None:
+    """A wrong key is answered in words; while it is on, the page says so and sends no masses."""
+    page = visit.page
+    page.fill("#upstream-url", stage.start_real_dify("app-the-real-one"))
+    page.fill("#upstream-key", "app-wrong")
+    page.click("#upstream-on")
+    page.locator("#upstream-answer[data-tone=bad]", has_text="密钥不对").wait_for()
+    page.fill("#upstream-key", "app-the-real-one")
+    page.press("#upstream-key", "Enter")
+    page.locator("#real").wait_for()
+    assert "正在问「群聊助手」" in page.inner_text("#upstream-app")
+    assert page.input_value("#upstream-key") == ""
+    assert page.locator("#burst-go").is_disabled()
+    visit.wait_for_answer(visit.say("小红", "真正的吗?"))
+    passed_on = dify_records(stage, "/v1/chat-messages")[-1]
+    assert (passed_on["upstream"], "query" in passed_on) == (True, False)
+
+    visit.open(stage.address)
+    page.locator("#upstream-off").click()
+    page.locator("#real").wait_for(state="hidden")
+    assert page.locator("#burst-go").is_enabled()
+    visit.wait_for_answer(visit.say("小红", "又是模拟的吗?"))
+    assert dify_records(stage, "/v1/chat-messages")[-1]["query"] == "又是模拟的吗?"
+    assert [url for url in visit.requests if "app-the-real-one" in url] == []
+
+
+def test_slider_makes_dify_slow_and_one_choice_puts_all_right(visit: Visit, stage: Stage) -> None:
+    """Set with the keyboard, shown with its value, shared by all tabs; 一切正常 clears both fakes."""
+    page = visit.page
+    page.locator("#dify-latency").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.locator("#gateway-duplicate").fill("2")
+    page.locator("#fault-hint", has_text="滑块").wait_for()
+    assert page.locator(".slider.on output").all_inner_texts() == ["2 份", "1.5 秒"]
+    visit.open(stage.address)
+    page.locator("#fault-hint", has_text="滑块").wait_for()
+    assert page.input_value("#dify-latency") == "1.5"
+
+    row = visit.say("小明", "慢一点的 Dify")
+    visit.wait_for_answer(row)
+    assert int(re.sub(r"\D", "", visit.stations()["首字到达"])) >= 1500
+    page.select_option("#fault", "none")
+    page.locator(".slider.on").first.wait_for(state="detached")
+    for port in (stage.plan.dify, stage.plan.gateway):
+        assert stage.read("/_sim/faults", port=port)[1]["faults"] == []
+
+
+def test_account_goes_offline_and_online_with_a_tick(visit: Visit, stage: Stage) -> None:
+    """At the gateway; 一切正常 brings it back."""
+
+    def is_online() -> bool:
+        _, world = stage.read("/_sim/world", port=stage.plan.gateway)
+        online: bool = world["accounts"][0]["online"]
+        return online
+
+    visit.page.check("#offline")
+    visit.page.locator("#fault-hint", has_text="滑块").wait_for()
+    assert not is_online()
+    visit.page.select_option("#fault", "none")
+    visit.page.locator("#fault-hint", has_text="按时回答").wait_for()
+    visit.page.locator("#offline:not(:checked)").wait_for()
+
+    assert is_online()

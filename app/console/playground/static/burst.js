@@ -6,6 +6,8 @@ import { $, shortTime } from "./dom.js";
 const PERIOD_MS = 250;
 const AT_ONCE = 4;
 const MOST_SAMPLES = 240;
+const HINT = "同一个人的消息一条一条地回答,不同的人互不等待。其间可以照常说话,也可以制造麻烦。";
+const COSTS = "正在问真正的 Dify,每一条都算用量:先切回模拟的,再连发。";
 
 export class Burst {
   constructor({ say, speakers, onFailed }) {
@@ -31,6 +33,13 @@ export class Burst {
     this.ends = new Map(); // newMsgId -> "waiting", "bad", or milliseconds until everything was sent
     this.samples = [];
     this.#show();
+  }
+
+  // A real Dify costs money for each line.
+  forbid(isForbidden) {
+    $("burst-go").disabled = isForbidden;
+    if (isForbidden) this.left = [];
+    $("burst-hint").textContent = isForbidden ? COSTS : HINT;
   }
 
   // Whether something that was said is one of these lines.
@@ -114,7 +123,7 @@ export class Burst {
     const count = $("burst-count").value;
     $("burst-number").textContent = `${count} 条`;
     $("burst-go").textContent = this.left.length ? "停下" : `发 ${count} 条`;
-    $("burst-chart").hidden = !this.samples.length;
+    $("burst-figures").hidden = !this.samples.length;
     drawChart($("burst-chart"), this.samples);
   }
 }

@@ -2,12 +2,14 @@
 
 import { Burst } from "./burst.js";
 import { Chat, initial } from "./chat.js";
+import { Dify } from "./dify.js";
 import { $, make, shortTime } from "./dom.js";
 import { Gateway } from "./gateway.js";
 import { MENTION_END, Mentions } from "./mention.js";
 import { Pictures } from "./pictures.js";
 import { Popup } from "./popup.js";
 import { Troubles } from "./troubles.js";
+import { Upstream } from "./upstream.js";
 import { forgetWay, renderWay } from "./way.js";
 import { Ways } from "./ways.js";
 
@@ -21,7 +23,8 @@ const gateway = new Gateway(document.body.dataset.gateway);
 const chat = new Chat({ gateway: gateway.base, onSelect: select, onMenu: offer });
 const menu = new Popup($("menu"));
 const ways = new Ways({ onWay: showWay, onLost: showLost, onBridge: (isThere) => trouble("bridge", isThere) });
-const troubles = new Troubles(gateway, { onFailed: () => trouble("order", false) });
+const dify = new Dify();
+const troubles = new Troubles(gateway, dify, { onFailed: () => trouble("order", false) });
 
 const mentions = new Mentions($("text"), {
   faceOf: (member) => face(member),
@@ -38,10 +41,17 @@ const burst = new Burst({
   onFailed: () => trouble("order", false),
 });
 
+const upstream = new Upstream(dify, {
+  onChange: (isReal) => {
+    burst.forbid(isReal);
+    $("real").hidden = !isReal;
+  },
+});
+
 const ALARMS = [
   ["gateway", "连接断开,重连中…"],
   ["bridge", "桥没有响应,重试中…"],
-  ["order", "网关没有接受,请再试一次。"],
+  ["order", "模拟器没有接受,请再试一次。"],
 ];
 
 const entries = new Map(); // newMsgId of a question -> what is known of it
@@ -64,7 +74,7 @@ function trouble(part, isThere) {
 function enter(world, isNew) {
   trouble("gateway", true);
   trouble("order", true);
-  troubles.refresh().catch(() => trouble("order", false));
+  Promise.all([troubles.refresh(), upstream.refresh()]).catch(() => trouble("order", false));
   if (!isNew) return;
   group = world.groups[0];
   chat.clear();
