@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from simulators.ecloud_media import PNG
 from tests.e2e.stage import Stage
 from tests.e2e.visit import Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.browser
 
@@ -190,7 +193,12 @@ def test_many_lines_at_once_are_counted_and_drawn_while_one_talks_on(visit: Visi
 def test_burst_can_be_stopped_half_way(visit: Visit) -> None:
     """What was said is answered; the rest is not said."""
     page = visit.page
-    page.route("**/_sim/say", lambda route: (page.wait_for_timeout(150), route.continue_()))
+
+    def hold_back(route: "Route") -> None:
+        page.wait_for_timeout(150)
+        route.continue_()
+
+    page.route("**/_sim/say", hold_back)
     page.locator("#burst-count").fill("60")
     page.click("#burst-go")
     page.locator("#burst-go", has_text="停下").click()
