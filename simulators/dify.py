@@ -4,7 +4,8 @@ The simulated Dify: a real HTTP server with the API of two releases, steered by 
 In a test: `async with DifySimulator.start(kind="chat") as dify:`; alone:
 `python -m simulators.dify --port 5001 --release 1.13.0 --kind chatflow --api-key app-…`.
 What a question may order stands in `simulators.dify_script`, what can be set for an app in
-`simulators.dify_app`; `POST /_sim/apps` sets it while the server runs.
+`simulators.dify_app`; `POST /_sim/apps` sets it while the server runs. With a real Dify switched on
+(`simulators.dify_upstream`) it passes on what it is asked.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 from typing_extensions import override
 
@@ -30,6 +32,7 @@ from simulators.dify_faults import KINDS, STATUS_FAULTS
 from simulators.dify_paths import StorePaths, json_body, stop_body_user
 from simulators.dify_release import Kind, Release, body_json
 from simulators.dify_store import Store
+from simulators.dify_upstream import Upstream
 from simulators.faults import FaultSwitches
 from simulators.recorder import Record, Recorder
 from simulators.serving import Simulator, cut, run_alone
@@ -37,6 +40,9 @@ from simulators.serving import Simulator, cut, run_alone
 API_KEY = "app-simulated"
 PING_SECONDS = 10.0
 IDLE_SECONDS = 300.0
+
+#: Its answer is the real Dify's, headers and all.
+PASSED_ON = web.RequestKey("passed_on", bool)
 
 AppHandler = Callable[[web.Request, App], Awaitable[web.StreamResponse]]
 
@@ -88,6 +94,8 @@ class DifySimulator(Simulator):
         )
         self.uploads = self._questions.uploads
         AppPaths(self.apps, self.set_app).add_to(self.app)
+        self._upstream = Upstream()
+        self._upstream.add_to(self.app)
         self._add_routes(StorePaths(self.release, self.store), DescriptionPaths(self.release))
         self.app.on_response_prepare.append(self._add_headers)
 
@@ -231,7 +239,21 @@ class DifySimulator(Simulator):
             if status.value:
                 response.headers["Retry-After"] = f"{status.value:g}"
             return status.name, response
-        return await serve(request, self._app_of(request), record)
+        if self._upstream.goes_round(request):
+            return "goes_round", web.Response(status=508)
+        app = self._app_of(request)
+        if self._upstream.is_on:
+            return await self._forward(request, record)
+        return await serve(request, app, record)
+
+    async def _forward(self, request: web.Request, record: Record) -> "Outcome":
+        record.facts["upstream"] = True
+        request[PASSED_ON] = True
+        try:
+            response = await self._upstream.forward(request)
+        except (aiohttp.ClientError, TimeoutError):
+            return "http_502", failing(self.release, 502)
+        return f"http_{response.status}", response
 
     def _app_of(self, request: web.Request) -> App:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -289,7 +311,7 @@ class DifySimulator(Simulator):
         return failing(self.release, 404)
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        if request.path.startswith("/_sim/"):
+        if request.path.startswith("/_sim/") or request.get(PASSED_ON):
             return
         response.headers["Server"] = "gunicorn"
         response.headers["X-Version"] = self.release.value

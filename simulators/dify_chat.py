@@ -212,6 +212,7 @@ class Questions:
             release=self.release,
             turn=len(conversation.messages) + 1,
             pace=pace.value if pace else self._pace,
+            files=len(asked.get("files") or []),
         )
         return plan if plan.fail is not None else self._with_faults(path, plan)
 

@@ -142,7 +142,7 @@ class Plan:
         return self.wait + self.delay * len(self.deltas)
 
 
-def make_plan(script: Script, *, release: Release, turn: int, pace: float) -> Plan:
+def make_plan(script: Script, *, release: Release, turn: int, pace: float, files: int = 0) -> Plan:
     """
     What to answer.
 
@@ -151,8 +151,9 @@ def make_plan(script: Script, *, release: Release, turn: int, pace: float) -> Pl
         release: decides how reasoning is written.
         turn: the number of this question in its conversation, from 1.
         pace: seconds between deltas unless the query says otherwise.
+        files: how many came along with the question.
     """
-    deltas = _think(script, release) + _answer(script, turn)
+    deltas = _think(script, release) + _answer(script, turn, files)
     status, _, code = (script.text("fail") or "").partition(":")
     return Plan(
         deltas=tuple(deltas),
@@ -190,7 +191,7 @@ def _think(script: Script, release: Release) -> list[str]:
     return [THINK_OPEN[release], "\n我先想一想…", "用户问了问题。", THINK_CLOSE[release], "\n\n"]
 
 
-def _answer(script: Script, turn: int) -> list[str]:
+def _answer(script: Script, turn: int, files: int) -> list[str]:
     if script.has("empty"):
         return []
     if script.has("u2028"):
@@ -203,14 +204,15 @@ def _answer(script: Script, turn: int) -> list[str]:
     text = script.text("text")
     size = max(1, int(script.number("size", DELTA_CHARACTERS)))
     if text is None:
-        return _pieces(_friendly(script.question, turn), size)
+        return _pieces(_friendly(script.question, turn, files), size)
     return _pieces(text.replace("{try}", str(script.attempt)), size)
 
 
-def _friendly(question: str, turn: int) -> str:
+def _friendly(question: str, turn: int, files: int) -> str:
     asked = question or "（空）"
+    along = f"随问题收到 {files} 个文件。" if files else ""
     return (
-        f"第 {turn} 轮：你问的是“{asked}”。\n\n"
+        f"第 {turn} 轮：你问的是“{asked}”。{along}\n\n"
         "这是模拟的 Dify 给出的回答。它不懂问题，但走的是真实的路：提问、排队、生成、分段、发送。\n\n"
         "接上真正的 Dify 之后，这里就是你的应用的回答。"
     )

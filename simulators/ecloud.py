@@ -7,6 +7,7 @@ In a test: `async with EcloudSimulator.start(callback_url=…) as gateway:`; alo
 
 import argparse
 import asyncio
+import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -134,6 +135,18 @@ class EcloudSimulator(Simulator):
     def say(self, group: str, person: str, text: str, **how: Any) -> Said:
         """A member says something; *how*: mention_bot, mentions, message_type, extra, timestamp, quote."""
         return self.speech.say(group, person, text, **how)
+
+    def send_picture(self, group: str, person: str, data: bytes) -> Said:
+        """
+        A member sends this very picture, which the gateway keeps for a while.
+
+        Raises:
+            NobodyThere: no such group or person.
+        """
+        name = hashlib.sha256(data).hexdigest()
+        said = self.acts.send(group, person, "image", size=len(data), name=name)
+        self.media.keep_picture(said.msg_id, data)
+        return said
 
     async def post_raw(
         self, raw: bytes, *, label: str = "raw", content_type: str = "application/json"

@@ -2,15 +2,59 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simulators import ecloud_kinds as kinds
 from simulators.ecloud_kinds import KINDS, Sending
-from simulators.ecloud_speech import NobodyThere, Said, Speech
+from simulators.ecloud_speech import NobodyThere, Said, Speech, echo_content
 from simulators.ecloud_world import Group, World
 
 if TYPE_CHECKING:
     from simulators.ecloud_sends import SentMessage
+
+
+#: The gateway's type → WeChat's own number of the kind, as a quotation names it.
+QUOTED_AS = {"80001": 1, "80002": 3, "80003": 43, "80004": 34, "80006": 47, "80020": 48}
+SENT_AS = {"text": 1, "image": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Before:
+    """A message of a group that can be quoted."""
+
+    new_msg_id: int
+    msg_id: int
+    sender: str
+    content: str
+    shown: str
+    timestamp: int
+    kind: int
+
+    @classmethod
+    def of_said(cls, one: Said) -> "_Before":
+        return cls(
+            new_msg_id=one.new_msg_id,
+            msg_id=one.msg_id,
+            sender=one.person,
+            content=one.text,
+            shown=one.shown or one.text,
+            timestamp=one.timestamp,
+            kind=QUOTED_AS.get(one.message_type, kinds.COMPOUND),
+        )
+
+    @classmethod
+    def of_sent(cls, one: "SentMessage") -> "_Before":
+        is_text = one.kind == "text"
+        return cls(
+            new_msg_id=one.new_msg_id,
+            msg_id=one.msg_id,
+            sender=one.bot,
+            content=echo_content(one.kind, one.content),
+            shown=one.content if is_text else "[图片]" if one.kind == "image" else "[文件]",
+            timestamp=one.create_time,
+            kind=SENT_AS.get(one.kind, kinds.COMPOUND),
+        )
 
 
 class Acts:
@@ -58,7 +102,8 @@ class Acts:
             NobodyThere: no such group or person.
             KeyError, TypeError: no such kind, or not of this kind.
         """
-        return self._post(group, person, KINDS[kind](**how))
+        sending = KINDS[kind](**how)
+        return self._post(group, person, sending, told={"kind": kind, "text": sending.shown})
 
     def quote(
         self,
@@ -77,17 +122,21 @@ class Acts:
             sent: what accounts sent through the API, in which it is looked for, too.
         """
         room = self._speech.find_group(group)
-        quoted, sender, text_of, timestamp = self._said_before(room, new_msg_id, sent)
+        one = self._said_before(room, new_msg_id, sent)
+        name = self._world.shown_name(room, one.sender)
         sending = kinds.quote(
             text,
-            quoted=text_of,
-            sender=sender,
-            sender_name=self._world.shown_name(room, sender),
+            quoted=one.content,
+            sender=one.sender,
+            sender_name=name,
             room=room.group_id,
-            new_msg_id=str(quoted),
-            timestamp=timestamp,
+            new_msg_id=str(one.new_msg_id),
+            timestamp=one.timestamp,
+            kind=one.kind,
         )
-        return self._post(group, person, sending, mentions=mentions)
+        quoted = {"newMsgId": str(one.new_msg_id), "nickname": name, "text": one.shown}
+        told = {"kind": "quote", "text": text, "quoted": quoted}
+        return self._post(group, person, sending, mentions=mentions, told=told)
 
     def recall(self, group: str, person: str, said: Said | None = None) -> Said:
         """A member takes a message back: this one, or the last one of their own."""
@@ -104,7 +153,8 @@ class Acts:
         sending = kinds.recall(
             room=room.group_id, msg_id=said.msg_id, new_msg_id=said.new_msg_id, name=name
         )
-        return self._post(group, person, sending)
+        told = {"kind": "recall", "text": "", "recalled": str(said.new_msg_id)}
+        return self._post(group, person, sending, told=told)
 
     def pat(self, group: str, person: str, patted: str) -> Said:
         """A member pats another one, or an account."""
@@ -183,7 +233,13 @@ class Acts:
             room.members.pop(wc_id, None)
 
     def _post(
-        self, group: str, person: str, sending: Sending, *, mentions: Iterable[str] = ()
+        self,
+        group: str,
+        person: str,
+        sending: Sending,
+        *,
+        mentions: Iterable[str] = (),
+        told: Mapping[str, Any] | None = None,
     ) -> Said:
         return self._speech.say(
             group,
@@ -193,27 +249,21 @@ class Acts:
             extra=sending.extra,
             mentions=list(mentions),
             shown=sending.shown,
+            told=told,
         )
 
     def _said_before(
         self, room: Group, new_msg_id: int | None, sent: "Iterable[SentMessage]"
-    ) -> tuple[int, str, str, int]:
-        """Id, sender, text and time of a message of this group."""
-        found = [
-            (one.timestamp, one.msg_id, one.new_msg_id, one.person, one.text)
-            for one in self._speech.history
-            if one.group == room.group_id
-        ] + [
-            (one.create_time, one.msg_id, one.new_msg_id, one.bot, one.content)
-            for one in sent
-            if one.to == room.group_id
-        ]
-        wanted = [one for one in found if new_msg_id in (None, one[2])]
+    ) -> "_Before":
+        """A message of this group: the one with the id, or the last one."""
+        said = (one for one in self._speech.history if one.group == room.group_id)
+        ours = (one for one in sent if one.to == room.group_id)
+        found = [*map(_Before.of_said, said), *map(_Before.of_sent, ours)]
+        wanted = [one for one in found if new_msg_id in (None, one.new_msg_id)]
         if not wanted:
             raise NobodyThere("nothing to quote")
         # Within one second the account's own ids tell what came later.
-        timestamp, _, quoted, sender, text = max(wanted)
-        return quoted, sender, text, timestamp
+        return max(wanted, key=lambda one: (one.timestamp, one.msg_id))
 
     @staticmethod
     def _forget(history: deque[Said], said: Said) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from simulators.ecloud_callbacks import Courier
+from simulators.ecloud_media import MOST_BYTES, picture_type
 from simulators.ecloud_speech import NobodyThere, Speech
 from simulators.serving import json_response, refusal, stream_events
 
@@ -33,6 +34,7 @@ class ControlPaths:
         app.router.add_get("/_sim/events", self._events)
         app.router.add_post("/_sim/say", self._say)
         app.router.add_post("/_sim/act", self._act)
+        app.router.add_post("/_sim/picture", self._picture)
         app.router.add_post("/_sim/callback", self._callback)
         app.router.add_post("/_sim/rotate", self._rotate)
         app.router.add_post("/_sim/account", self._account)
@@ -130,6 +132,20 @@ class ControlPaths:
             return refusal("BadOrder", f"{type(error).__name__}: {error}")
         if said is None:
             return json_response({})
+        return json_response({"msgId": str(said.msg_id), "newMsgId": str(said.new_msg_id)})
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        """A person sends a picture: its bytes; who and where stand in the query."""
+        if (request.content_length or 0) > MOST_BYTES:
+            return refusal("TooLarge", f"more than {MOST_BYTES} bytes", 413)
+        data = await request.read()
+        if len(data) > MOST_BYTES or picture_type(data) is None:
+            return refusal("BadPicture", f"a PNG, JPEG or GIF of at most {MOST_BYTES} bytes")
+        query = request.query
+        try:
+            said = self._gateway.send_picture(query.get("group", ""), query.get("person", ""), data)
+        except NobodyThere as error:
+            return refusal("NobodyThere", str(error), 404)
         return json_response({"msgId": str(said.msg_id), "newMsgId": str(said.new_msg_id)})
 
     async def _callback(self, request: web.Request) -> web.Response:

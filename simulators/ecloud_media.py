@@ -1,5 +1,6 @@
 """What members sent and the gateway keeps: the calls that tell where it is, and the place itself."""
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -12,10 +13,23 @@ from simulators.faults import FaultSwitches
 from simulators.recorder import Recorder
 
 PLACE = "/media/"
+#: Largest picture that a page may send, and how many of them are kept.
+MOST_BYTES = 4 * 1024 * 1024
+MOST_KEPT = 20
+PICTURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000100000000003a7e9b55"
     "0000000a49444154789c63600000000200015e7321360000000049454e44ae426082"
 )
+
+
+def picture_type(data: bytes) -> str | None:
+    """The media type of a picture by its first bytes; None: it is none that WeChat would show."""
+    return next((told for begin, told in PICTURES.items() if data.startswith(begin)), None)
 
 
 class Server(Protocol):
@@ -42,6 +56,7 @@ class MediaEndpoints:
         self.kept: dict[str, bytes] = {}
         #: In its place, if the gateway names another one.
         self.place: str | None = None
+        self._pictures: deque[str] = deque()
         self._world = world
         self._faults = faults
         self._history = history
@@ -51,6 +66,13 @@ class MediaEndpoints:
     def table(self) -> dict[str, Endpoint]:
         """Path to endpoint."""
         return {"/getMsgImg": self.picture, "/getMsgFile": self.file}
+
+    def keep_picture(self, msg_id: int, data: bytes) -> None:
+        """Have what a page sent; of such pictures the newest are kept."""
+        while len(self._pictures) >= MOST_KEPT:
+            self.kept.pop(self._pictures.popleft(), None)
+        self.kept[str(msg_id)] = data
+        self._pictures.append(str(msg_id))
 
     async def picture(self, body: Body) -> Done:
         """The usual size; the large one is often missing."""
@@ -76,4 +98,7 @@ class MediaEndpoints:
         msg_id = request.match_info["id"]
         told = {name: request.headers.get(name, "") for name in ("Authorization", "Cookie")}
         self._recorder.note("media", msg_id, "served", **told)
-        return web.Response(body=self.kept.get(msg_id, PNG))
+        data = self.kept.get(msg_id, PNG)
+        return web.Response(
+            body=data, content_type=picture_type(data) or "application/octet-stream"
+        )

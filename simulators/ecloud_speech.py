@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +100,7 @@ class Speech:
         timestamp: int | None = None,
         shown: str = "",
         quote: int | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> Said:
         """
         A member says something; group and person by id or by name.
@@ -107,7 +108,7 @@ class Speech:
         With *mention_bot* the text gets the first account's name after an @ in front, unless it
         stands there already. *extra* is added to the callback's data. *shown* is what a notification
         says instead of the text. *quote* is the newMsgId of a message of an account in this group,
-        below which the text stands.
+        below which the text stands. *told* stands in the event for onlookers instead of its text.
 
         Raises:
             NobodyThere: no such group, the person is not in it, or no such message to quote.
@@ -138,7 +139,16 @@ class Speech:
             shown=shown,
         )
         self.history.append(said)
-        self._tell("said", room, speaker, text=text, at=at, new_msg_id=new_msg_id, msg_id=msg_id)
+        self._tell(
+            "said",
+            room,
+            speaker,
+            text=text,
+            at=at,
+            new_msg_id=new_msg_id,
+            msg_id=msg_id,
+            more=told,
+        )
         self._post(said, room, self._world.accounts.values())
         return said
 
@@ -339,6 +349,7 @@ class Speech:
         new_msg_id: int,
         msg_id: int,
         content_kind: str = "text",
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.events.append(
             {
@@ -353,5 +364,6 @@ class Speech:
                 "msgId": str(msg_id),
                 "newMsgId": str(new_msg_id),
                 "at_ms": time.time_ns() // 1_000_000,
+                **(more or {}),
             }
         )

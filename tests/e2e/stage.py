@@ -67,6 +67,14 @@ class Stage:
         self._launch("gateway", self.plan.gateway_arguments(), {})
         self._await("gateway", self.plan.gateway, "/_sim/about")
 
+    def start_real_dify(self, key: str) -> str:
+        """Start another Dify beside the stage's own; its base URL."""
+        port = free_port()
+        arguments = ["-m", "simulators.dify", "--port", str(port), "--api-key", key, "--pace", "0"]
+        self._launch("real", arguments, {})
+        self._await("real", port, "/_sim/about")
+        return f"http://127.0.0.1:{port}/v1"
+
     def cut_gateway(self) -> None:
         """End the gateway at once, without a farewell to anybody."""
         gateway = self._children.pop("gateway")

@@ -1,12 +1,14 @@
 """What people do in the simulated groups beside writing, as the gateway posts it."""
 
 import re
+from io import BytesIO
 from typing import Any
 
 import pytest
 
 from app.services.ecloud.markup import Element, read_markup
 from simulators.ecloud_kinds import KINDS
+from simulators.ecloud_media import MOST_BYTES, MOST_KEPT, PNG
 from tests.simulators.calling import GROUP, HONG, Caller, calling
 
 
@@ -100,3 +102,68 @@ async def test_an_act_that_cannot_be_done_is_refused(
 
         assert (found, bool(told["error"])) == (status, True)
         assert caller.receiver.bodies == []
+
+
+async def test_onlookers_are_told_what_people_do_in_words_and_not_in_markup() -> None:
+    """Kind, what is shown of it, what was quoted and what was taken back."""
+    async with calling() as caller:
+        said = caller.gateway.say("体验群", "小红", "三楼")
+        await act(caller, "image")
+        await act(caller, "quote", text="几点?", newMsgId=str(said.new_msg_id))
+        await act(caller, "recall", newMsgId=str(said.new_msg_id))
+        events = [event for _, event in caller.gateway.events.since(0)]
+
+    number = str(said.new_msg_id)
+    assert [event["kind"] for event in events] == ["text", "image", "quote", "recall"]
+    assert [event["text"] for event in events] == ["三楼", "[图片]", "几点?", ""]
+    assert events[2]["quoted"] == {"newMsgId": number, "nickname": "小红", "text": "三楼"}
+    assert events[3]["recalled"] == number
+
+
+async def test_quoted_picture_is_named_by_wechats_number_of_its_kind() -> None:
+    """3, so that whoever reads it writes a word for it and not its markup."""
+    async with calling() as caller:
+        picture = caller.gateway.acts.send("体验群", "小红", "image")
+        await act(caller, "quote", text="这是哪?", newMsgId=str(picture.new_msg_id))
+        quote = caller.receiver.bodies[-1]
+
+    assert xml_of(quote).find("appmsg", "refermsg", "type").text == "3"
+
+
+async def test_picture_of_a_page_is_what_the_gateway_gives_out() -> None:
+    """The very bytes under its place, with their type; of many the newest are kept."""
+    async with calling() as caller:
+        url = f"{caller.gateway.url}/_sim/picture?group=体验群&person=小红"
+        numbers = []
+        for count in range(MOST_KEPT + 1):
+            async with caller.http.post(url, data=PNG + bytes([count])) as response:
+                numbers.append((await response.json())["msgId"])
+        async with caller.http.get(f"{caller.gateway.url}/media/{numbers[-1]}") as response:
+            newest, told = await response.read(), response.content_type
+
+    assert newest == PNG + bytes([MOST_KEPT])
+    assert told == "image/png"
+    assert [one in caller.gateway.media.kept for one in numbers] == [False] + [True] * MOST_KEPT
+
+
+@pytest.mark.parametrize(
+    ("body", "person", "status"),
+    [
+        (b"<svg onload=x>", "小红", 400),
+        (b"", "小红", 400),
+        (PNG + bytes(MOST_BYTES), "小红", 413),
+        (PNG, "没有这个人", 404),
+    ],
+)
+async def test_picture_that_is_none_or_of_nobody_is_refused(
+    body: bytes, person: str, status: int
+) -> None:
+    """And nothing is posted."""
+    async with calling() as caller:
+        url = f"{caller.gateway.url}/_sim/picture?group=体验群&person={person}"
+        async with caller.http.post(url, data=BytesIO(body)) as response:
+            found = response.status
+        await caller.gateway.courier.idle()
+
+    assert found == status
+    assert caller.receiver.bodies == []

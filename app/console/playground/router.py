@@ -1,15 +1,21 @@
-"""``/playground/``: the page, its files, and the ways of messages. Only reads; speaking is the gateway's."""
+"""
+``/playground/``: the page, its files, the ways of messages, and the control of the simulated Dify.
+
+Speaking is the gateway's: the browser asks it itself.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.console.assets import serve
 from app.console.playground.admission import Admission, gateway_origin
+from app.console.playground.answers import FORBIDDEN, NO_STORE, found, problem
 from app.console.playground.assets import TEMPLATES, read_assets
+from app.console.playground.dify import DifyControl
 from app.console.playground.way import read_ways
 from app.runtime import Runtime
 from app.services.errors import StoreUnavailable
@@ -17,8 +23,6 @@ from app.services.stages import utc_now
 
 MOST_IDS = 50
 LONGEST_ID = 32
-FORBIDDEN = 403
-NO_STORE = {"Cache-Control": "no-store"}
 
 Ids = Annotated[list[Annotated[str, Query(max_length=LONGEST_ID)]], Query(max_length=MOST_IDS)]
 
@@ -31,12 +35,16 @@ def playground_router(runtime: Runtime, *, admission: Admission | None = None) -
         admission: who decides whether it may open; None: the settings' gateway is asked.
     """
     settings = runtime.settings
-    playground = Playground(runtime, admission or Admission(settings.playground, settings.ecloud))
+    admission = admission or Admission(settings.playground, settings.ecloud)
+    playground = Playground(runtime, admission)
+    dify = DifyControl(settings.dify.base_url, admission)
     router = APIRouter(prefix="/playground", include_in_schema=False)
     router.add_api_route("/", playground.page, response_class=Response)
     router.add_api_route("/static/{name}", playground.file, response_class=Response)
     router.add_api_route("/api/messages", playground.messages, response_class=Response)
     router.add_api_route("/api/messages/{new_msg_id}", playground.message, response_class=Response)
+    router.add_api_route("/api/dify/{part}", dify.show, response_class=Response)
+    router.add_api_route("/api/dify/{part}", dify.order, methods=["POST"], response_class=Response)
     return router
 
 
@@ -64,12 +72,12 @@ class Playground:
         """One of the page's own files."""
         asset = self._assets.get(name)
         if asset is None:
-            return _problem(404, "unknown_file", "没有这个文件")
+            return problem(404, "unknown_file", "没有这个文件")
         return serve(asset, request.headers.get("if-none-match", ""))
 
     async def messages(self, new_msg_id: Ids) -> Response:
         """The ways of several messages; those that have not arrived are left out."""
-        return await self._answer(new_msg_id, lambda ways: _json({"messages": ways}))
+        return await self._answer(new_msg_id, lambda ways: found({"messages": ways}))
 
     async def message(self, new_msg_id: str) -> Response:
         """The way of one message."""
@@ -79,12 +87,12 @@ class Playground:
         self, ids: list[str], show: Callable[[list[dict[str, Any]]], Response]
     ) -> Response:
         if reason := await self._admission.check_once():
-            return _problem(FORBIDDEN, "playground_closed", reason)
+            return problem(FORBIDDEN, "playground_closed", reason)
         runtime = self._runtime
         try:
             ways = await read_ways(runtime.store, ids, bots=runtime.accounts.own_ids, now=utc_now())
         except StoreUnavailable as error:
-            return _problem(503, error.code, "数据库暂时不可用")
+            return problem(503, error.code, "数据库暂时不可用")
         return show(ways)
 
     def _html(self, template: str, origin: str, status: int = 200, **values: object) -> Response:
@@ -94,28 +102,20 @@ class Playground:
 
 def _only(ways: list[dict[str, Any]]) -> Response:
     if not ways:
-        return _problem(404, "unknown_message", "没有收到过这个 newMsgId 的消息")
-    return _json(ways[0])
+        return problem(404, "unknown_message", "没有收到过这个 newMsgId 的消息")
+    return found(ways[0])
 
 
 def _policy(gateway: str) -> dict[str, str]:
-    """Everything is from here, but the gateway may be talked to; nothing stands inline."""
+    """Everything is from here, but the gateway may be talked to and shows pictures; nothing stands inline."""
     rules = [
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self'",
+        f"img-src 'self' {gateway}".rstrip(),
         f"connect-src 'self' {gateway}".rstrip(),
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
     ]
     return {"Content-Security-Policy": "; ".join(rules)}
-
-
-def _json(body: dict[str, Any]) -> JSONResponse:
-    return JSONResponse(body, headers=NO_STORE)
-
-
-def _problem(status: int, error: str, detail: str) -> JSONResponse:
-    return JSONResponse({"error": error, "detail": detail}, status_code=status, headers=NO_STORE)

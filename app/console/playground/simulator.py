@@ -1,4 +1,4 @@
-"""Asks the gateway whether it is the simulated one, by the simulator's own path."""
+"""Asks the gateway or Dify whether it is the simulated one, by the simulators' own path."""
 
 import asyncio
 
@@ -13,6 +13,15 @@ LONGEST = 65_536
 
 async def is_simulated_gateway(base_url: str) -> bool:
     """Whether a server there says of itself that it is the simulated gateway; False if nobody answers."""
+    return await _says(base_url, "ecloud")
+
+
+async def is_simulated_dify(base_url: str) -> bool:
+    """The same of the simulated Dify; *base_url* is without its ``/v1``."""
+    return await _says(base_url, "dify")
+
+
+async def _says(base_url: str, name: str) -> bool:
     try:
         async with (
             asyncio.timeout(SECONDS),
@@ -23,12 +32,12 @@ async def is_simulated_gateway(base_url: str) -> bool:
     except (aiohttp.ClientError, OSError):
         # TimeoutError is an OSError.
         return False
-    return response.status == 200 and _names_gateway(body)  # noqa: PLR2004 - HTTP's OK
+    return response.status == 200 and _named(body) == name  # noqa: PLR2004 - HTTP's OK
 
 
-def _names_gateway(body: bytes) -> bool:
+def _named(body: bytes) -> object:
     try:
         about = from_json(body)
     except ValueError:
-        return False
-    return isinstance(about, dict) and about.get("simulator") == "ecloud"
+        return None
+    return about.get("simulator") if isinstance(about, dict) else None

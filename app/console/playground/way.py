@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.console.verdicts import explain
+from app.console.verdicts import brief, explain
 from app.models.flow import WcId
 from app.models.message import Message, MessageState
 from app.models.segment import OPEN_STATES, SegmentRow, SegmentState
@@ -124,6 +124,7 @@ def show_way(message: Row, segments: Sequence[Row], *, now: datetime) -> dict[st
         "state": message["state"],
         "verdict": message["verdict"],
         "label": explanation.label,
+        "brief": brief(message["verdict"]),
         "explanation": explanation.text,
         "tone": explanation.tone,
         "detail": message["detail"],

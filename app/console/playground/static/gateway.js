@@ -25,6 +25,18 @@ export class Gateway {
     return this.#ask("/_sim/say", order);
   }
 
+  act(order) {
+    return this.#ask("/_sim/act", order);
+  }
+
+  account(order) {
+    return this.#ask("/_sim/account", order);
+  }
+
+  async sendPicture(blob, where) {
+    return this.#send(`/_sim/picture?${new URLSearchParams(where)}`, blob, blob.type);
+  }
+
   // Listens for good. onWorld: at each (re)connection, isNew tells a fresh gateway from the same
   // one; onEvent: what was said and sent, from the beginning of the gateway's memory; onCut.
   listen({ onWorld, onEvent, onCut }) {
@@ -53,10 +65,14 @@ export class Gateway {
   }
 
   async #ask(path, order) {
-    const response = await fetch(this.base + path, order === undefined ? {} : {
+    return this.#send(path, order === undefined ? undefined : JSON.stringify(order), "application/json");
+  }
+
+  async #send(path, body, type) {
+    const response = await fetch(this.base + path, body === undefined ? {} : {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(order),
+      headers: { "Content-Type": type },
+      body,
     });
     if (!response.ok) throw new Error(`gateway: HTTP ${response.status}`);
     return response.json();

@@ -1,4 +1,4 @@
-// Reads the ways of messages from the bridge, until each of them is settled.
+// Reads the ways of messages from the bridge, until each of them is settled; so many at a time, in turn.
 
 const PERIOD_MS = 300;
 const AWAY_PERIOD_MS = 1500;
@@ -15,7 +15,6 @@ export class Ways {
 
   follow(newMsgId) {
     this.open.set(newMsgId, { since: performance.now(), isKnown: false, isLost: false });
-    while (this.open.size > MOST) this.open.delete(this.open.keys().next().value);
     this.#schedule(PERIOD_MS / 3);
   }
 
@@ -35,10 +34,11 @@ export class Ways {
     }
     let period = PERIOD_MS;
     try {
-      const query = new URLSearchParams([...this.open.keys()].map((id) => ["new_msg_id", id]));
+      const ids = this.#next();
+      const query = new URLSearchParams(ids.map((id) => ["new_msg_id", id]));
       const response = await fetch(`api/messages?${query}`);
       if (!response.ok) throw new Error(`bridge: HTTP ${response.status}`);
-      this.#take((await response.json()).messages);
+      this.#take((await response.json()).messages, ids);
       this.events.onBridge(true);
     } catch {
       this.events.onBridge(false);
@@ -48,7 +48,18 @@ export class Ways {
     this.#schedule(period);
   }
 
-  #take(ways) {
+  // Those that were not asked for longest; they go to the end of the line.
+  #next() {
+    const ids = [...this.open.keys()].slice(0, MOST);
+    for (const id of ids) {
+      const entry = this.open.get(id);
+      this.open.delete(id);
+      this.open.set(id, entry);
+    }
+    return ids;
+  }
+
+  #take(ways, asked) {
     for (const way of ways) {
       const entry = this.open.get(way.new_msg_id);
       if (!entry) continue;
@@ -57,8 +68,9 @@ export class Ways {
       this.events.onWay(way);
     }
     const now = performance.now();
-    for (const [id, entry] of this.open) {
-      if (entry.isKnown || now - entry.since < LOST_MS) continue;
+    for (const id of asked) {
+      const entry = this.open.get(id);
+      if (!entry || entry.isKnown || now - entry.since < LOST_MS) continue;
       if (!entry.isLost) this.events.onLost(id);
       entry.isLost = true;
       if (now - entry.since > GIVE_UP_MS) this.open.delete(id);
