@@ -29,6 +29,7 @@ from simulators.dify_errors import DifyRefused, failing, refused_response
 from simulators.dify_faults import KINDS, STATUS_FAULTS
 from simulators.dify_paths import StorePaths, json_body, stop_body_user
 from simulators.dify_release import Kind, Release, body_json
+from simulators.dify_speech import Hearing
 from simulators.dify_store import Store
 from simulators.faults import FaultSwitches
 from simulators.recorder import Record, Recorder
@@ -87,6 +88,7 @@ class DifySimulator(Simulator):
             connections=connections,
         )
         self.uploads = self._questions.uploads
+        self.hearing = Hearing(self.release)
         AppPaths(self.apps, self.set_app).add_to(self.app)
         self._add_routes(StorePaths(self.release, self.store), DescriptionPaths(self.release))
         self.app.on_response_prepare.append(self._add_headers)
@@ -180,6 +182,7 @@ class DifySimulator(Simulator):
         add("DELETE", "/v1/conversations/{id}", paths.delete_conversation)
         add("GET", "/v1/workflows/run/{id}", paths.run)
         add("POST", "/v1/files/upload", self.uploads.upload)
+        add("POST", "/v1/audio-to-text", self.hearing.transcribe)
         add("GET", "/v1/info", description.info)
         add("GET", "/v1/parameters", description.parameters)
         if self.release is Release.NEW:
