@@ -119,6 +119,9 @@ class Hearing:
         """
         if self._carrier is None:
             raise VoiceAway("no_gateway")
+        if self._carrier.slots.locked():
+            # Whoever waits here has a place that somebody else's written question needs.
+            raise VoiceAway("too_many")
         try:
             async with self._carrier.slots, asyncio.timeout(FETCH_SECONDS):
                 data = await self._carrier.fetch(turn.bot_wc_id, voice, most=MAX_BYTES)

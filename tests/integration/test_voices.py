@@ -1,5 +1,6 @@
 """What members speak on its way to a question."""
 
+import asyncio
 import json
 import sys
 import wave
@@ -8,16 +9,20 @@ from typing import Any
 
 import pytest
 
-from app.models.flow import MessageId
+from app.api.views import merged_looks
+from app.models.flow import MessageId, WcId
+from app.services.erasure import erase
+from app.services.errors import StoreUnavailable
 from app.services.letters import ReplayOptions
 from app.services.replay import Replay
 from app.services.silk import RATE
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_callbacks import group_callback
-from simulators.ecloud_kinds import Sending, voice
+from simulators.ecloud_kinds import voice
 from simulators.ecloud_speech import Said
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
+from tests.integration.test_app_choices import until_found
 
 SORRY = "抱歉,没听清。"
 ON = {"DIFY_VOICE": "true", "MESSAGE_PROCESSING_RETRY_DELAY": "0.1"}
@@ -36,12 +41,14 @@ def hears(dify: DifySimulator, text: str | None) -> None:
     dify.set_app(dify.api_key, {"speech": text})
 
 
-async def speak(bridge: Inside, kept: bytes | None = None, sending: Sending | None = None) -> Said:
+async def speak(
+    bridge: Inside, kept: bytes | None = None, *, person: str = "小明", timestamp: int | None = None
+) -> Said:
     """Somebody speaks; *kept* is what the gateway has of it instead of the usual."""
-    gateway, sending = bridge.gateway, sending or voice()
+    gateway, sending = bridge.gateway, voice()
     said = gateway.say(
         "体验群",
-        "小明",
+        person,
         sending.content,
         message_type=sending.message_type,
         extra=sending.extra,
@@ -55,7 +62,7 @@ async def speak(bridge: Inside, kept: bytes | None = None, sending: Sending | No
         from_user=said.person,
         content=sending.content,
         ids=(said.msg_id, said.new_msg_id),
-        timestamp=said.timestamp,
+        timestamp=said.timestamp if timestamp is None else timestamp,
         message_type=sending.message_type,
         extra=sending.extra,
     )
@@ -319,6 +326,59 @@ async def test_one_that_is_taken_back_is_not_heard_nor_answered(
     assert sent(gateway) == ["在"]
 
 
+@INSIDE_EMBEDDED
+async def test_one_whose_speaker_was_erased_is_not_heard(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Nothing in its row leads to the recording any more."""
+    hears(dify, "几点开门")
+    async with inside(**ON, works=False) as bridge:
+        said = await speak(bridge)
+        await erase(bridge.runtime.store, WcId(said.person))
+        [row] = await bridge.rows(ROWS)
+    async with inside(**ON) as bridge:
+        await bridge.hear("在吗 [[text=在]]", person="小红")
+        await bridge.until_settled(1)
+
+    assert (row["text"], row["question"], row["raw"], row["state"]) == (None, None, None, "ignored")
+    assert not dify.hearing.heard
+    assert sent(gateway) == ["在"]
+
+
+@INSIDE_EMBEDDED
+async def test_where_only_fresh_messages_may_come_one_without_a_time_is_turned_away(
+    inside: StartInside, dify: DifySimulator
+) -> None:
+    """As a text is."""
+    hears(dify, "几点开门")
+    async with inside(**ON, ECLOUD_CALLBACK_WINDOW="60", works=False) as bridge:
+        await speak(bridge, timestamp=0)
+        assert await bridge.rows(ROWS) == []
+        await speak(bridge)
+        assert len(await bridge.rows(ROWS)) == 1
+
+
+@INSIDE_EMBEDDED
+@pytest.mark.parametrize("code", ["dify_deaf", "voice_no_decoder"])
+async def test_what_is_missing_for_it_is_said_at_start(
+    inside: StartInside, dify: DifySimulator, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Only where the settings want it."""
+    if code == "dify_deaf":
+        hears(dify, None)
+    else:
+        hears(dify, "几点开门")
+        monkeypatch.setitem(sys.modules, "pysilk", None)
+    async with inside(DIFY_VOICE="true") as bridge:
+        text = await until_found(bridge, code)
+    async with inside() as bridge, asyncio.timeout(20):
+        while "default" not in (looks := bridge.runtime.app_inspection.looks):
+            await asyncio.sleep(0.02)
+
+    assert "dify.voice" in text
+    assert merged_looks(looks, "apps").findings == ()
+
+
 async def recall(bridge: Inside, said: Said) -> None:
     """Whoever spoke takes it back."""
     gateway = bridge.gateway
@@ -355,6 +415,4 @@ async def test_one_that_only_the_disk_could_take_is_heard_later(
 
 async def refuse(*_: object) -> None:
     """As a database that is away."""
-    from app.services.errors import StoreUnavailable
-
     raise StoreUnavailable("away")

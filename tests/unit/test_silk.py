@@ -1,5 +1,7 @@
 """Recordings on their way from the gateway's kinds to Dify's."""
 
+import os
+import subprocess
 import sys
 import wave
 from io import BytesIO
@@ -93,6 +95,25 @@ def test_whatever_the_packets_hold_the_wav_is_no_longer_than_they_are(
         return
 
     assert frames_of(recording.data) <= (len(payloads) + 4) * PACKET
+
+
+LONG_PACKETS = """
+import io, math, struct, pysilk
+from app.services.silk import recording_of
+tone = b"".join(struct.pack("<h", int(9000 * math.sin(i / 3))) for i in range(24_000))
+silk = io.BytesIO()
+pysilk.encode(io.BytesIO(tone), silk, 24_000, 60_000)
+for number in range(20):
+    recording_of(silk.getvalue())
+"""
+
+
+def test_the_decoder_writes_within_its_buffer_at_the_highest_rate_of_a_recording() -> None:
+    """It makes the buffer for the rate asked for; the guard bytes around it tell."""
+    environ = {**os.environ, "PYTHONMALLOC": "debug"}
+    done = subprocess.run([sys.executable, "-c", LONG_PACKETS], env=environ, check=False)
+
+    assert done.returncode == 0
 
 
 def test_without_the_library_only_silk_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,10 @@
 """How a recording waits in the row of its message."""
 
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +20,15 @@ from app.models.flow import (
     WcId,
 )
 from app.services.decide import GroupRules, decide_heard, decide_voice
+from app.services.errors import VoiceAway
+from app.services.hearing import Hearing
 from app.services.inbox_rows import make_row, row_from_record
 from app.services.stages import utc_now
 from app.services.voice_text import SPOKEN, spoken, voice_of, voice_text
-from tests.fixtures.callbacks import BOT, NOW, USER, make_origin
+from app.workers.fallbacks import Fallbacks
+from app.workers.peer_watch import Admission
+from app.workers.takeover import Takeover
+from tests.fixtures.callbacks import BOT, NOW, USER, make_origin, make_turn
 
 VOICE = MemberVoice(
     msg_id="1685074606", buffer_id="289139440622895483", size=3227, sender=USER, milliseconds=1800
@@ -77,6 +87,55 @@ def test_copies_of_a_recording_are_told_by_its_size_and_length() -> None:
 
     assert spoken(voice_text(VOICE), None) == spoken(voice_text(other), None)
     assert spoken(voice_text(VOICE), None) != spoken(voice_text(longer), None)
+
+
+def test_copies_of_a_recording_through_two_accounts_are_one_message() -> None:
+    """Though the gateway gives each an id of its own."""
+    rows = [
+        make_row(
+            unheard(replace(VOICE, msg_id=str(number), buffer_id=str(number))),
+            b"{}",
+            message_id=MessageId(number),
+            received_at=utc_now(),
+            keep_ignored_text=False,
+        )
+        for number in (1, 2)
+    ]
+
+    assert rows[0].twin_keys.by_text == rows[1].twin_keys.by_text
+
+
+async def test_what_is_still_to_be_heard_is_neither_another_apps_nor_another_accounts() -> None:
+    """Only the account that got it can fetch it, and the other app may be deaf; heard, it is a text."""
+    turn = replace(make_turn(MessageId(1)), voice=VOICE)
+    admission = Admission(user=turn.user, app=turn.app)
+    nobody: Any = SimpleNamespace(offline_ids={turn.bot_wc_id})
+    takeover = Takeover(handover=nobody, accounts=nobody, watch=nobody)
+    fallbacks = Fallbacks({turn.app: "other"}, turns=nobody, watch=nobody)
+
+    assert await takeover.instead(turn, admission) == (turn, admission)
+    assert [fallbacks.has(turn), fallbacks.has(replace(turn, voice=None))] == [False, True]
+
+
+async def test_whoever_speaks_makes_room_while_all_that_may_be_fetched_is_under_way() -> None:
+    """Waiting for it would hold a place that somebody's written question needs."""
+    nobody: Any = None
+    ear: Any = SimpleNamespace(traits=SimpleNamespace(parameters=SimpleNamespace(hears=True)))
+    full: Any = SimpleNamespace(slots=asyncio.Semaphore(0))
+    hearing = Hearing(
+        carrier=full,
+        dify=ear,
+        gate=nobody,
+        groups=nobody,
+        store=nobody,
+        clock=nobody,
+        is_on=True,
+        keeps_text=False,
+    )
+
+    with pytest.raises(VoiceAway, match="too_many"):
+        async with asyncio.timeout(5):
+            await hearing.heard(make_turn(MessageId(1)), VOICE)
 
 
 @pytest.mark.parametrize(
