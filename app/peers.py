@@ -66,6 +66,7 @@ def _make_app(
         key_digest=_digest(app),
         is_streamed=one.streaming_enabled,
         ignores_moderation=one.stream_moderated,
+        hears_voices=one.voice,
     )
 
 

@@ -290,6 +290,7 @@ def _assemble(
             metrics=metrics,
             clock=clock,
             keeps_files=processing.attachment_wait > 0,
+            hears_voices=any(app.hears_voices for app in apps.values()),
             window=settings.ecloud.callback_window,
         ),
         apps=apps,

@@ -220,6 +220,7 @@ class DifyApp(Section):
     fallback: OptionalName | None = None
     streaming_enabled: bool | None = None
     stream_moderated: bool | None = None
+    voice: bool | None = None
     streaming_timeout: TimeLimit | None = None
     blocking_timeout: TimeLimit | None = None
     first_event_timeout: TimeLimit | None = None
@@ -241,6 +242,7 @@ class WholeDifyApp(Section):
     fallback: str
     streaming_enabled: bool
     stream_moderated: bool
+    voice: bool
     streaming_timeout: float
     blocking_timeout: float
     first_event_timeout: float
@@ -277,6 +279,8 @@ class DifySettings(Section):
     """这个应用熔断期间代为回答的应用名;空则等它恢复。"""
     feedback: bool = True
     """是否把群里对回答的评价(引用回答说赞或踩)告诉 Dify;群里什么也不发。"""
+    voice: bool = False
+    """是否把群里的语音交给应用转成文字,当作问题回答;应用要打开「语音转文字」。"""
     recap_turns: Annotated[Number, Field(ge=0, le=20)] = 0
     """Dify 忘了对话(被删除、换了密钥或无法继续)时,把最近几轮问答附在新对话的问题前;0 表示不附。"""
     streaming_enabled: bool = False

@@ -31,6 +31,7 @@ from simulators.dify_errors import DifyRefused, failing, refused_response
 from simulators.dify_faults import KINDS, STATUS_FAULTS
 from simulators.dify_paths import StorePaths, json_body, stop_body_user
 from simulators.dify_release import Kind, Release, body_json
+from simulators.dify_speech import Hearing
 from simulators.dify_store import Store
 from simulators.dify_upstream import Upstream
 from simulators.faults import FaultSwitches
@@ -93,6 +94,7 @@ class DifySimulator(Simulator):
             connections=connections,
         )
         self.uploads = self._questions.uploads
+        self.hearing = Hearing(self.release)
         AppPaths(self.apps, self.set_app).add_to(self.app)
         self._upstream = Upstream()
         self._upstream.add_to(self.app)
@@ -188,6 +190,7 @@ class DifySimulator(Simulator):
         add("DELETE", "/v1/conversations/{id}", paths.delete_conversation)
         add("GET", "/v1/workflows/run/{id}", paths.run)
         add("POST", "/v1/files/upload", self.uploads.upload)
+        add("POST", "/v1/audio-to-text", self.hearing.transcribe)
         add("GET", "/v1/info", description.info)
         add("GET", "/v1/parameters", description.parameters)
         if self.release is Release.NEW:

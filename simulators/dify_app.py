@@ -37,6 +37,8 @@ class App:
     """What is suggested after each answer; None = switched off."""
     citations: tuple[Mapping[str, Any], ...] = ()
     """What each answer is said to be from; fields of `retriever_resources`, all optional."""
+    speech: str | None = None
+    """What every recording is heard as; None = the app has no speech to text."""
     price: str = ""
     """`total_price` of each answer, as a decimal; "" = 0 in the release's spelling."""
     app_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -83,7 +85,7 @@ def parsed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     The settings as values of an app's fields.
 
     Shape: any of the names in SETTINGS; `form` is a list of objects with the names of FormField,
-    null stands for the default of `form` and `suggestions`.
+    null stands for the default of `form`, `suggestions` and `speech`.
 
     Raises:
         BadSetting: something of it is unknown or makes no sense.
@@ -141,6 +143,10 @@ def _texts(name: str, value: Any) -> tuple[str, ...] | None:
     return tuple(_text(f"each of {name}", one) for one in _list(name, value))
 
 
+def _text_or_none(name: str, value: Any) -> str | None:
+    return None if value is None else _text(name, value)
+
+
 def _form(name: str, value: Any) -> tuple[FormField, ...] | None:
     return None if value is None else tuple(map(_form_field, _objects(name, value)))
 
@@ -166,5 +172,6 @@ SETTINGS: Mapping[str, Callable[[str, Any], Any]] = {
     "parameters": _object,
     "suggestions": _texts,
     "citations": _objects,
+    "speech": _text_or_none,
     "price": _text,
 }

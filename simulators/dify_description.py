@@ -39,7 +39,7 @@ def _parameters(app: App) -> dict[str, Any]:
         "opening_statement": "你好，我是机器人",
         "suggested_questions": [],
         "suggested_questions_after_answer": {"enabled": app.suggestions is not None},
-        "speech_to_text": {"enabled": False},
+        "speech_to_text": {"enabled": app.speech is not None},
         "text_to_speech": {"enabled": False, "voice": "", "language": ""},
         "retriever_resource": {"enabled": True},
         "annotation_reply": {"enabled": False},

@@ -39,7 +39,7 @@ KINDS = {
     ),
     "media_late": FaultKind(
         explanation="code 1001: the gateway does not have it yet",
-        endpoints=("/getMsgImg", "/getMsgFile"),
+        endpoints=("/getMsgImg", "/getMsgFile", "/getMsgVoice"),
     ),
     "nested_failure": FaultKind(
         explanation="/secondLogin hides a failure in a success", endpoints=("/secondLogin",)

@@ -51,6 +51,8 @@ _REPLAY = "问题解决之后,在失败与重放里重放。"
 _FAILED = {
     "dify_rejected": "在 Dify 里检查应用的密钥、状态和额度;然后重放。",
     "input_lacking": "设置 dify.inputs,重启,然后重放。",
+    "voice_no_decoder": "换一个有 silk-python 安装包的平台运行,或关闭 dify.voice。",
+    "dify_voice_refused": "在 Dify 里给应用配好语音转文字的模型;然后重放。",
     "dify_overloaded": "降低 dify.max_concurrency 或提高 Dify 的配额;然后重放。",
     "dify_protocol_error": "检查 dify.base_url 是否指向 Dify 的 /v1;然后重放。",
     "attempt_timeout": "在 Dify 里看这个应用为何慢,或放宽 message_processing.queue_timeout;然后重放。",

@@ -141,6 +141,18 @@ class MemberFile:
     name: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemberVoice:
+    """A recording that a person sent into a group; the gateway can fetch it."""
+
+    #: As the gateway's call for it wants them.
+    msg_id: str
+    buffer_id: str
+    size: int
+    sender: WcId
+    milliseconds: int = 0
+
+
 class Rating(StrEnum):
     """What somebody thinks of an answer; the values are Dify's."""
 
@@ -164,6 +176,7 @@ class Ignored:
     question: "Question | None" = None
     #: What it brings, if somebody wants it.
     file: MemberFile | None = None
+    voice: MemberVoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,8 +184,10 @@ class Question:
     """The verdict "answer": what Dify is asked."""
 
     message: GroupMessage
-    #: The text without the bot's mention or the trigger's prefix; never blank.
+    #: The text without the bot's mention or the trigger's prefix; blank only where it is to be heard first.
     text: str
+    #: What has to be heard before anybody knows what is asked; None: the text says it.
+    voice: MemberVoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -486,6 +501,8 @@ class Turn:
     next_seq: int = 0
     #: When an operator last let it go on after it had been given up.
     replayed_at: datetime | None = None
+    #: What has to be heard first; None: the question is known.
+    voice: MemberVoice | None = None
 
     @property
     def unheard(self) -> Asking | None:

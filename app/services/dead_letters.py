@@ -78,7 +78,8 @@ _LETTER = select(
     _M.is_cut_short,
     _M.fence,
     _M.journal_id,
-    func.coalesce(func.length(_M.question), 0).label("length"),
+    # Of what was not heard yet the text says where it is.
+    func.coalesce(func.length(_M.question), func.length(_M.text), 0).label("length"),
 )
 _PARTS = select(_S.message_id, _S.seq, _S.kind, _S.state).order_by(_S.message_id, _S.seq)
 

@@ -13,6 +13,8 @@ from app.models.flow import (
     GroupMessage,
     Ignored,
     IgnoreReason,
+    MemberVoice,
+    Origin,
     Question,
     Trigger,
     WcId,
@@ -20,6 +22,7 @@ from app.models.flow import (
 from app.services.quoting import with_quoted
 from app.services.ratings import rating_of
 from app.services.text import is_blank, number_of
+from app.services.voice_text import voice_text
 
 #: What WeChat puts behind a mention; some clients put an ordinary space.
 MENTION_END = "\u2005"
@@ -186,6 +189,38 @@ def decide_file(
     if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
         return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
     return replace(ignored, reason=IgnoreReason.ATTACHMENT)
+
+
+def decide_voice(
+    ignored: Ignored,
+    voice: MemberVoice,
+    rules: GroupRules,
+    *,
+    own_accounts: Collection[WcId],
+    now: float,
+) -> Question | Ignored:
+    """
+    Say whether what somebody spoke is heard, to be judged by ``decide_heard`` then.
+
+    Nobody can mention the bot in it: where only that is a question it is none.
+    """
+    origin = ignored.origin
+    message = GroupMessage(origin=origin, text=voice_text(voice))
+    at_once = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
+    if at_once is not None:
+        return replace(at_once, text="")
+    if rules.trigger is Trigger.MENTION:
+        return ignored
+    return Question(message=message, text="", voice=voice)
+
+
+def decide_heard(text: str, rules: GroupRules) -> str | IgnoreReason:
+    """What somebody asks who was heard to say this, or why it is no question."""
+    message = GroupMessage(origin=Origin(), text=text)
+    asked = _apply_trigger(message, rules, bot=WcId(""))
+    if isinstance(asked, IgnoreReason):
+        return asked
+    return IgnoreReason.NO_TEXT if is_blank(asked) else asked.strip()
 
 
 def _asked_or_left(

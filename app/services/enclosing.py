@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from app.models.flow import MemberFile, Turn, WcId
+from app.models.flow import MemberFile, MemberVoice, Turn, WcId
 from app.services.accounts import Accounts
 from app.services.attachments import Attachments
 from app.services.dify.client import DifyClient
@@ -73,9 +73,9 @@ class Carrier:
         """One for a process."""
         return cls(gateways, accounts, downloader, clock, rng, asyncio.Semaphore(AT_ONCE), {})
 
-    async def fetch(self, bot: WcId, file: MemberFile, *, most: int) -> bytes:
+    async def fetch(self, bot: WcId, file: MemberFile | MemberVoice, *, most: int) -> bytes:
         """
-        A file that came to one of our accounts.
+        A file or a recording that came to one of our accounts.
 
         Raises:
             DownloadFailed, EcloudError: also when tried again it could not be had.
@@ -84,13 +84,13 @@ class Carrier:
             try:
                 return await self.downloader.fetch(await self._url(bot, file), most=most)
             except (DownloadFailed, EcloudError) as error:
-                if number == TRIES or str(error) in _FINAL:
+                if number == TRIES or str(error) in FINAL:
                     raise
                 logger.debug("attachment.fetch_again", error=code_of(error))
             await self.clock.sleep(RETRY_PAUSE)
         raise AssertionError("the last try returns or raises")
 
-    async def _url(self, bot: WcId, file: MemberFile) -> str:
+    async def _url(self, bot: WcId, file: MemberFile | MemberVoice) -> str:
         login = self.accounts.login(bot)
         client = self.gateways.client_of(bot)
         if login is None or not login.w_id or client is None:
@@ -100,11 +100,14 @@ class Carrier:
                 await self.paces.setdefault(bot, _Pace(self.clock, self.rng)).take_turn()
         except TimeoutError as error:
             raise DownloadFailed("too_many") from error
+        if isinstance(file, MemberVoice):
+            return await client.get_voice_url(w_id=login.w_id, voice=file)
         return await client.get_file_url(w_id=login.w_id, file=file)
 
 
-#: Reasons that do not change by asking again.
-_FINAL = frozenset({"too_large", "private_host", "bad_address", "too_many", "account_away"})
+#: Reasons that do not change by asking again at once: those that pass, and all of them.
+AWAY = frozenset({"too_many", "account_away"})
+FINAL = AWAY | {"too_large", "private_host", "bad_address"}
 
 
 class _Pace:

@@ -12,6 +12,7 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │   │   ├── DifyConversationGone  404 on the conversation         once more without the conversation
     │   │   ├── DifyRejected          401, 403, other 400/404: our key, app or question     give up
     │   │   │   ├── DifyFormGone, DifyFormRefused  of a form: done or expired, or filled in wrongly
+    │   │   │   ├── DifyVoiceRefused      of a recording: its kind, its size, or no model for it
     │   │   │   └── DifyConversationSpoilt  the model refuses the conversation's past  once more without it
     │   │   └── DifyProtocolError     not JSON, not an event stream, no end                 try again
     │   └── EcloudError
@@ -24,6 +25,11 @@ The error tree, sorted by who is at fault and whether trying again can help.
     │   └── AlertError
     │       ├── AlertUndelivered      the receiver of alerts is away, or too slow             try again
     │       └── AlertRefused          it answered no: key, signature, address or limit      try again later
+    ├── VoiceError                    a recording did not become a text
+    │   ├── VoiceAway                 the gateway or its account is away                    wait
+    │   ├── VoiceNotFetched           the gateway does not give it                          try again
+    │   ├── VoiceUnreadable           it is no recording, broken, too large or too long     give up
+    │   └── VoiceNoDecoder            nothing on this machine decodes it                    give up
     ├── InputLacking                  the app wants a variable that nobody gives it         give up
     ├── QueueError
     │   ├── QueueUnavailable          Redis is away                                         wait
@@ -145,6 +151,12 @@ class DifyFormRefused(DifyRejected):
     code = "dify_form_refused"
 
 
+class DifyVoiceRefused(DifyRejected):
+    """Dify does not take the recording: its kind, its size, or the app has no model for it."""
+
+    code = "dify_voice_refused"
+
+
 class DifyConversationSpoilt(DifyRejected):
     """
     The model does not take what this conversation holds, an empty answer of its own perhaps.
@@ -226,6 +238,36 @@ class DownloadFailed(ServiceError):
     """A file that a person sent could not be fetched; the message is the reason, one word."""
 
     code = "download_failed"
+
+
+class VoiceError(ServiceError):
+    """A recording did not become a text; the message is the reason, one word."""
+
+    code = "voice_error"
+
+
+class VoiceAway(VoiceError):
+    """The gateway, or the account that got the recording, is away; both come back."""
+
+    code = "voice_away"
+
+
+class VoiceNotFetched(VoiceError):
+    """The gateway does not give the recording."""
+
+    code = "voice_not_fetched"
+
+
+class VoiceUnreadable(VoiceError):
+    """What the gateway gave is no recording, or one that is not worth hearing."""
+
+    code = "voice_unreadable"
+
+
+class VoiceNoDecoder(VoiceError):
+    """The library that decodes recordings is not there."""
+
+    code = "voice_no_decoder"
 
 
 class InputLacking(ServiceError):

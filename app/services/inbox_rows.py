@@ -248,7 +248,7 @@ def _question_columns(question: Question, raw: bytes) -> dict[str, Any]:
         "detail": "",
         "sender_name": question.message.sender_name[:255],
         "text": question.message.text,
-        "question": question.text,
+        "question": question.text or None,
         "raw": _readable(raw[:RAW_BYTES]),
         "text_digest": None,
     }

@@ -37,6 +37,7 @@ _LEFT = (
         _M.new_msg_id,
         _M.gateway_time,
         _M.text,
+        _M.question,
     )
     .where(_M.state == MessageState.LEFT, _M.id < bindparam("before"))
     .order_by(_M.id)

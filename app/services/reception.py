@@ -29,7 +29,7 @@ from app.models.flow import (
 from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
-from app.services.decide import choice_of, decide, decide_file
+from app.services.decide import choice_of, decide, decide_file, decide_voice
 from app.services.ecloud.callback import is_offline_notice, parse_callback
 from app.services.errors import StoreUnavailable
 from app.services.forms import Forms
@@ -67,14 +67,17 @@ class Reception:
         metrics: Metrics,
         clock: Clock,
         keeps_files: bool = False,
+        hears_voices: bool = False,
         window: float = 0.0,
     ) -> None:
         """
         Args:
             keeps_files: what somebody sends waits for that person's next question.
+            hears_voices: some app takes what somebody speaks for a question.
             window: seconds that a message's own time may be away from now; 0: any.
         """
         self._keeps_files = keeps_files
+        self._hears_voices = hears_voices
         self._window = window
         self._inbox = inbox
         self._accounts = accounts
@@ -122,8 +125,7 @@ class Reception:
     def _is_untimely(self, parsed: GroupMessage | Ignored) -> bool:
         """A question without a time counts as one of another time: whoever forges it leaves it out."""
         time = parsed.origin.timestamp
-        has_to_say = bool(time) or isinstance(parsed, GroupMessage) or parsed.file is not None
-        return 0 < self._window < abs(self._clock.time() - time) and has_to_say
+        return 0 < self._window < abs(self._clock.time() - time) and (bool(time) or _says(parsed))
 
     async def _decide(self, parsed: GroupMessage | Ignored) -> Decision:
         self._accounts.observe(parsed.origin)
@@ -132,10 +134,13 @@ class Reception:
         origin = parsed.origin
         own, now = self._accounts.own_ids, self._clock.time()
         if not isinstance(parsed, GroupMessage):
-            if parsed.file is None or not self._keeps_files:
-                return parsed
             rules = self._groups.settings(origin.bot_wc_id, origin.group_id).rules
-            return decide_file(parsed, rules, own_accounts=own, now=now)
+            if parsed.voice is not None and self._hears_voices:
+                self._groups.note(origin.bot_wc_id, origin.group_id)
+                return decide_voice(parsed, parsed.voice, rules, own_accounts=own, now=now)
+            if parsed.file is not None and self._keeps_files:
+                return decide_file(parsed, rules, own_accounts=own, now=now)
+            return parsed
         self._groups.note(origin.bot_wc_id, origin.group_id)
         settings = self._groups.settings(origin.bot_wc_id, origin.group_id)
         # Only a bare number may mean what was offered: nothing else waits for a look. Where every
@@ -212,6 +217,11 @@ class Reception:
         self._metrics.unrecorded.labels(verdict=reason).inc()
         logger.warning("callback.unrecorded", verdict=reason, error=error)
         return Unrecorded(reason=reason)
+
+
+def _says(parsed: GroupMessage | Ignored) -> bool:
+    """Whether it may have anything to do with a question (pure)."""
+    return isinstance(parsed, GroupMessage) or bool(parsed.file or parsed.voice)
 
 
 def verdict_of(decision: Decision, receipt: Receipt) -> str:

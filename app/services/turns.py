@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, func, select, union
+from sqlalchemy import BigInteger, bindparam, case, func, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.account import GROUPS
@@ -24,6 +24,7 @@ from app.services.groups import Groups
 from app.services.owed_segments import live_segments
 from app.services.store import Store
 from app.services.text import clean_nickname
+from app.services.voice_text import SPOKEN, voice_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,8 @@ def _look(wanted: Any) -> Any:
         _M.from_user,
         _M.sender_name,
         _M.question,
+        # Of what waits to be heard; else it may be long, and is not wanted.
+        case((_M.question.is_(None), _M.text)).label("unheard_text"),
         _M.asked_at,
         _M.dify_app,
         _M.dify_conversation_id,
@@ -237,6 +240,7 @@ class Turns:
         settings = self._groups.settings(bot, group)
         # The name in the group, the nickname, what the notification said; else nobody is mentioned.
         known = (row.name_1, row.name_2, row.name_3, row.sender_name)
+        voice = voice_of(row.unheard_text, row.question)
         has_form = row.form_id is not None and app == row.app
         name = next(filter(None, (clean_nickname(one or "") for one in known)), "")
         is_session = app == row.app and self._is_ours(app, row.key_digest)
@@ -246,7 +250,7 @@ class Turns:
             bot_wc_id=bot,
             group_id=group,
             user=user,
-            question=row.question or "",
+            question=row.question or (SPOKEN if voice else ""),
             app=app,
             conversation_id=(is_session and row.conversation_id) or "",
             key_digest=self._key_digests.get(app, ""),
@@ -264,6 +268,7 @@ class Turns:
             begun=begun,
             next_seq=row.last_seq + 1 if has_segments else 0,
             replayed_at=row.replayed_at,
+            voice=voice,
         )
         return replace(turn, form=await load_form(connection, turn)) if has_form else turn
 

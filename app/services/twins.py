@@ -16,6 +16,7 @@ from typing import Any
 
 from app.models.flow import MessageId
 from app.services.text import text_digest
+from app.services.voice_text import spoken
 
 KEY_LENGTH = 32
 
@@ -64,7 +65,7 @@ def twin_keys(columns: Mapping[str, Any]) -> TwinKeys:
     group, new_msg_id = columns["group_id"], columns["new_msg_id"]
     has_id = group and new_msg_id not in ("", "0")
     said = (group, columns["from_user"], columns["gateway_time"])
-    text = columns["text"]
+    text = spoken(columns["text"], columns["question"])
     return TwinKeys(
         by_id=_key(group, new_msg_id) if has_id else None,
         by_text=_key(*said, text_digest(text)) if all(said) and text is not None else None,

@@ -21,6 +21,7 @@ from app.services.enclosing import Carrier, Enclosing
 from app.services.errors import ServiceError
 from app.services.feedback_table import FeedbackTable
 from app.services.handover import Handover
+from app.services.hearing import Hearing
 from app.services.left_messages import LeftMessages
 from app.services.plain_text import PlainText
 from app.services.queue.leases import Lease
@@ -346,6 +347,7 @@ def make_desks(runtime: Runtime, turns: Turns) -> Desks:
                 name,
                 gate=app.gate,
                 replies=_make_replies(runtime, turns, app, worded(name), carrier),
+                hearing=_make_hearing(runtime, app, carrier),
             )
             for name, app in runtime.apps.items()
         ),
@@ -364,6 +366,19 @@ def _make_carrier(runtime: Runtime) -> Carrier | None:
         downloader=runtime.downloader,
         clock=runtime.clock,
         rng=runtime.rng,
+    )
+
+
+def _make_hearing(runtime: Runtime, app: AskedApp, carrier: Carrier | None) -> Hearing:
+    return Hearing(
+        carrier=carrier,
+        dify=app.client,
+        gate=app.gate,
+        groups=runtime.groups,
+        store=runtime.store,
+        clock=runtime.clock,
+        is_on=app.hears_voices,
+        keeps_text=runtime.settings.message_processing.keep_ignored_text,
     )
 
 

@@ -12,6 +12,7 @@ from loguru import logger
 
 from app.services.dify.gate import Gate
 from app.services.errors import QueueUnavailable
+from app.services.hearing import Hearing
 from app.services.queue.breakers import limit_peer
 from app.services.queue.protocol import MessageQueue
 from app.services.replies import Replies
@@ -26,10 +27,11 @@ PRESSED_AFTER = 2
 class Desk:
     """One app at work in this process."""
 
-    def __init__(self, app: str, *, gate: Gate, replies: Replies) -> None:
+    def __init__(self, app: str, *, gate: Gate, replies: Replies, hearing: Hearing) -> None:
         self.app = app
         self.gate = gate
         self.replies = replies
+        self.hearing = hearing
         #: Claims that have a place here.
         self.taken = 0
         #: Somebody stands by for this app.

@@ -24,8 +24,12 @@ class Fallbacks:
         self._watch = watch
 
     def has(self, turn: Turn) -> bool:
-        """Whether another app may answer: an answer that has begun, or may be had, is its own app's."""
-        is_new = not turn.begun and turn.unheard is None
+        """
+        Whether another app may answer: an answer that has begun, or may be had, is its own app's.
+
+        So is what is still to be heard, which another app may not be able to.
+        """
+        is_new = not turn.begun and turn.unheard is None and turn.voice is None
         return is_new and not turn.stands_in_for and turn.app in self._others
 
     async def instead(self, turn: Turn, admission: Admission) -> tuple[Turn, Admission]:

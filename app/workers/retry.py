@@ -16,8 +16,20 @@ from app.services.errors import (
     QueueUnavailable,
     ServiceError,
     StoreUnavailable,
+    VoiceAway,
+    VoiceNoDecoder,
+    VoiceUnreadable,
 )
 
+#: However often it is tried; what is away for too long is so, too.
+_FINAL = (
+    DifyRejected,
+    DifyOverloaded,
+    InputLacking,
+    VoiceAway,
+    VoiceNoDecoder,
+    VoiceUnreadable,
+)
 STORE_PAUSE = 1.0
 BUDGET_SPENT = "attempt_timeout"
 INTERNAL_ERROR = "internal_error"
@@ -88,9 +100,9 @@ class RetryPolicy:
             return Bury(_reason(error)) if self.is_too_old(age) else park
         if isinstance(error, (StoreUnavailable, QueueUnavailable)):
             return Wait(STORE_PAUSE)
-        if isinstance(error, DifyOverloaded) and not self.is_too_old(age):
+        if isinstance(error, (DifyOverloaded, VoiceAway)) and not self.is_too_old(age):
             return Wait(_at_least(self.delay, error))
-        if isinstance(error, (DifyRejected, DifyOverloaded, InputLacking)):
+        if isinstance(error, _FINAL):
             return Bury(error.code)
         if attempts >= self.max_retries:
             return Bury(_reason(error))

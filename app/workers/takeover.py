@@ -23,13 +23,14 @@ class Takeover:
         """
         The turn as it is answered now, with what the breakers say of that.
 
-        An answer that has begun is its account's; the rest of it is moved with what is planned.
+        An answer that has begun is its account's; the rest of it is moved with what is planned. What is
+        still to be heard can only be fetched by the account that got it.
 
         Raises:
             StoreUnavailable: it is not known who else got the message.
         """
         offline = self._accounts.offline_ids
-        if turn.bot_wc_id not in offline or turn.begun:
+        if turn.bot_wc_id not in offline or turn.begun or turn.voice is not None:
             return turn, admission
         for bot in await self._handover.takers(turn.message_id):
             if bot in offline:

@@ -291,12 +291,15 @@ class Worker:
     async def _ask(self, claim: Claim, turn: Turn, admission: Admission, desk: Desk) -> None:
         self._settling.begin(claim)
         self._stages.note_owner(turn.message_id, fence=turn.fence)
-        self._stages.gather(self._journal.open_turns, turn.message_id, turn)
+        outcome = "answered"
         try:
-            if self._settings.dies_with_queue:
-                # Within the next fifth of a second it may be dead already.
-                await self._stages.flush_together()
-            await desk.replies.answer(turn)
+            heard = await self._heard(turn, desk)
+            if heard is None:
+                outcome = "not_asked"
+            else:
+                self._stages.gather(self._journal.open_turns, heard.message_id, heard)
+                await self._flush_claim()
+                await desk.replies.answer(heard)
         except (StaleFence, LeaseLost):
             raise
         except Exception as error:  # noqa: BLE001 - failing is decided in one place: the policy
@@ -310,9 +313,22 @@ class Worker:
                 held_by = waits_for(turn, held_by, is_last=would_end)
                 await self._settling.fail(claim, turn, error, held_by=held_by)
             return
-        self._metrics.outcomes.labels(outcome="answered").inc()
+        self._metrics.outcomes.labels(outcome=outcome).inc()
         await asyncio.shield(self._settling.finish(claim))
         await asyncio.shield(self._watch.answered(admission))
+
+    async def _heard(self, turn: Turn, desk: Desk) -> Turn | None:
+        """The turn with what is asked; None: what was spoken is no question."""
+        if turn.voice is None:
+            return turn
+        await self._flush_claim()
+        return await desk.hearing.heard(turn, turn.voice)
+
+    async def _flush_claim(self) -> None:
+        """Have SQL know of a claim before it is worked on, where nobody else would."""
+        if self._settings.dies_with_queue:
+            # Within the next fifth of a second it may be dead already.
+            await self._stages.flush_together()
 
     async def _heartbeats(self) -> None:
         pause = self._settings.lease / 3

@@ -26,6 +26,7 @@ from app.services.stages import utc_now
 from simulators.dify import DifySimulator
 from simulators.dify_release import Kind, Release
 from simulators.ecloud import AUTHORIZATION, EcloudSimulator
+from simulators.ecloud_media import VOICE
 from simulators.ecloud_world import World
 from tests.fixtures.bridge import ROOT, Bridge, Stores, embedded_stores
 
@@ -105,6 +106,7 @@ def _row(cells: Sequence[str]) -> PageRow:
 
 #: What the last decision about a failure comes to, and, without any failure, what was done instead.
 DECISIONS = {"Bury": "放弃", "Retry": "重试", "Wait": "等待", "Park": "暂停"}
+ANSWERED_AT_ONCE, NOT_ANSWERED = "回答", "不答"
 FATES = {
     "dify.fallback": "代答",
     "reply.cut_short": "收尾",
@@ -113,8 +115,8 @@ FATES = {
     "dify.conversation_spoilt": "自愈",
     "dify.streams_instead": "改用流式",
     "dify.app_not_configured": "暂停",
+    "voice.not_asked": NOT_ANSWERED,
 }
-ANSWERED_AT_ONCE = "回答"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,8 @@ class Case:
     question: str = "[[text=这是回答。]]"
     #: Everything the group gets, segment by segment.
     group: tuple[str, ...] = ("这是回答。",)
+    #: It is spoken, and heard as what it says.
+    is_spoken: bool = False
     #: They are compared as one text without white space: where it is cut is another test's.
     is_squeezed: bool = False
     #: Asked, and answered, first: then there is a conversation.
@@ -383,7 +387,12 @@ async def _read(reader: asyncio.StreamReader) -> Ask | None:
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     method, path, _ = first.split(" ")
     app, _, rest = path.lstrip("/").partition("/")
-    return Ask(app=app, method=method, path=f"/{rest}", body=json.loads(body or b"{}"))
+    return Ask(app=app, method=method, path=f"/{rest}", body=_object(body))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """What a request says in JSON; a file is not looked into."""
+    return dict(json.loads(body)) if body.startswith(b"{") else {}
 
 
 _ROW = (
@@ -391,6 +400,8 @@ _ROW = (
     "messages.id AND segments.state IN ('planned', 'sending')) AS owes "
     "FROM messages WHERE group_id = ? AND question = ?"
 )
+_SPOKEN = _ROW.replace("question = ?", "message_type = ?")
+ENDS = ("done", "dead", "ignored")
 
 
 @dataclass(eq=False)
@@ -452,6 +463,13 @@ class Playing:
         """Somebody says it in the group."""
         self.stage.gateway.say(self.group, person or self.person, text)
 
+    def ask(self) -> None:
+        """The person asks the question, in writing or not."""
+        if self.case.is_spoken:
+            self.stage.gateway.acts.send(self.group, self.person, "voice")
+        else:
+            self.say(self.question)
+
     def segments(self) -> tuple[str, ...]:
         """What the group has got so far."""
         sent = self.stage.gateway.sent
@@ -468,7 +486,9 @@ class Playing:
 
     def row(self, question: str) -> dict[str, Any] | None:
         """The row of a question; None: it is not there yet."""
-        rows = self.stage.rows(_ROW, self.group, question)
+        is_spoken = self.case.is_spoken and question == self.question
+        asked = (_SPOKEN, self.group, VOICE) if is_spoken else (_ROW, self.group, question)
+        rows = self.stage.rows(*asked)
         return rows[0] if rows else None
 
     async def until_settled(self, question: str) -> int:
@@ -476,7 +496,7 @@ class Playing:
         async with asyncio.timeout(60):
             while True:
                 row = self.row(question)
-                if row and row["state"] in ("done", "dead") and not row["owes"]:
+                if row and row["state"] in ENDS and not row["owes"]:
                     return int(row["id"])
                 await asyncio.sleep(LOOK_SECONDS)
 
@@ -511,7 +531,7 @@ class Playing:
         if case.prepare is not None:
             await case.prepare(self)
         heard = len(self.segments())
-        self.say(self.question)
+        self.ask()
         if case.meanwhile is not None:
             await case.meanwhile(self)
         if row.verdict:
@@ -672,7 +692,7 @@ class Stage:
 
 
 #: Columns of ``groups`` that a row of the page may set.
-RULES = ("citations", "suggestions")
+RULES = ("citations", "suggestions", "trigger", "prefixes")
 
 
 def choose_apps(database_url: str, chosen: Sequence[Playing]) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -535,6 +536,51 @@ ATTACHED: Mapping[str, Case] = {
     ),
 }
 
+#: From the beginning; what it hears is told later.
+EAR = Sim(settings={"speech": ""})
+HEARS = {"speech_to_text": {"enabled": True}}
+NO_MODEL = refusal(
+    "400 BAD REQUEST", "provider_not_support_speech_to_text", "Provider not support speech to text."
+)
+
+
+async def hear_it(playing: Playing) -> None:
+    """The app hears of every recording what the row is about."""
+    playing.server.set_app(playing.key, {"speech": playing.question})
+
+
+async def hear_it_later(playing: Playing) -> None:
+    """The first time it fails inside."""
+    await hear_it(playing)
+    playing.server.faults.set("http_500", endpoints=["/v1/audio-to-text"], times=1)
+
+
+async def tear_voices(playing: Playing) -> None:
+    """The gateway has a page in the place of a recording."""
+    await hear_it(playing)
+    playing.stage.gateway.media.kept_of[playing.person] = b"<html>expired</html>"
+
+
+def spoken(**how: Any) -> Case:
+    """A question that is spoken."""
+    return Case(**{"peer": EAR, "prepare": hear_it, **how, **VOICE_ON})
+
+
+VOICE_ON: Mapping[str, Any] = {"is_spoken": True, "settings": {"voice": True}}
+VOICES: Mapping[str, Case] = {
+    "voice": spoken(question=good()),
+    "voice-not-asked": spoken(group=NOTHING, rules={"trigger": "prefix", "prefixes": ["问"]}),
+    "voice-deaf": spoken(peer=Sim(), group=NOTHING, prepare=None),
+    "voice-busy": spoken(question=good(), prepare=hear_it_later),
+    "voice-refused": spoken(
+        peer=(GOOD,),
+        prepare=None,
+        beside={"/parameters": said(HEARS), "/audio-to-text": NO_MODEL},
+        group=GIVEN_UP,
+    ),
+    "voice-torn": spoken(prepare=tear_voices, group=GIVEN_UP),
+}
+
 CONVERSATIONS: Mapping[str, Case] = {
     "conversation-unknown": Case(
         peer=Sim(),
@@ -888,6 +934,7 @@ CASES = {
     **HEALTHY,
     **FILES,
     **ATTACHED,
+    **VOICES,
     **KEYS,
     **BUSY,
     **CONVERSATIONS,
@@ -1010,7 +1057,7 @@ async def test_what_the_page_says_is_kept_has_a_column() -> None:
     """Under these names."""
     kept = page_table("| 表 | 列 |")
 
-    assert len(kept) == 10
+    assert len(kept) == 11
     for table, columns, _ in kept:
         known = Base.metadata.tables[table.strip("`")].columns.keys()
         assert set(re.findall(r"`(\w+)`", columns)) <= set(known), table

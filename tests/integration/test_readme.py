@@ -393,7 +393,8 @@ def test_every_verdict_and_state_is_explained() -> None:
     words: list[str] = [*IgnoreReason, *RefuseReason, *MessageState, *SegmentState]
     words += [ANSWERED, ANSWERED_NOTHING, CUT_SHORT]
     policy = RetryPolicy(max_retries=0, delay=0, crash_limit=1, outage_max_wait=1)
-    failures = [*concrete_errors(errors.DifyError), errors.InputLacking, TimeoutError, RuntimeError]
+    failures = [*concrete_errors(errors.DifyError), *concrete_errors(errors.VoiceError)]
+    failures += [errors.InputLacking, TimeoutError, RuntimeError]
     decisions = [policy.decide(kind("x"), attempts=9, age=9) for kind in failures]
     reasons = {one.reason for one in decisions if isinstance(one, Bury)} | {CRASHED}
     in_code = set(re.findall(r'"(failed:\w+)"', python_sources()))

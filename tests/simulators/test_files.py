@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from simulators import ecloud_kinds
 from simulators.ecloud_media import PNG as PNG_BYTES
 from tests.simulators.calling import GROUP, MING, calling
 from tests.simulators.captures import frames
@@ -109,3 +110,59 @@ async def test_a_file_too_large_or_without_a_kind_is_refused() -> None:
             url = f"{asker.dify.base_url}/files/upload"
             async with asker.http.post(url, data=form) as response:
                 assert (response.status, (await response.json())["code"]) == (status, code)
+
+
+VOICE = ecloud_kinds.voice()
+
+
+async def test_a_recording_is_told_where_it_is_by_what_its_callback_says() -> None:
+    """As silk; anything else said of it is refused."""
+    async with calling() as caller:
+        said = caller.gateway.acts.send(GROUP, MING, "voice")
+        asked = {
+            "wId": caller.w_id,
+            "msgId": said.msg_id,
+            "length": VOICE.extra["length"],
+            "bufId": VOICE.extra["bufId"],
+            "fromUser": said.person,
+        }
+        envelope = await caller.call("/getMsgVoice", **asked)
+        wrong = [
+            await caller.call("/getMsgVoice", **{**asked, name: "1"})
+            for name in ("msgId", "length", "bufId", "fromUser")
+        ]
+        async with aiohttp.ClientSession() as http, http.get(envelope["data"]["url"]) as response:
+            data = await response.read()
+
+    assert data.startswith(b"\x02#!SILK_V3")
+    assert [one["code"] for one in wrong] == ["1001"] * 4
+
+
+@pytest.mark.parametrize(
+    ("speech", "form", "status", "code"),
+    [
+        ("你好", ("a.wav", "audio/wav", 9), 200, ""),
+        ("你好", ("a.silk", "audio/silk", 9), 415, "unsupported_audio_type"),
+        ("你好", ("a.mp3", "audio/mpeg3", 9), 415, "unsupported_audio_type"),
+        ("你好", ("a.wav", "audio/wav", 31 * 2**20), 413, "audio_too_large"),
+        ("你好", None, 400, "no_audio_uploaded"),
+        (None, ("a.wav", "audio/wav", 9), 400, "invalid_param"),
+    ],
+)
+async def test_a_recording_is_heard_as_the_app_says_if_its_kind_is_taken(
+    speech: str | None, form: tuple[str, str, int] | None, status: int, code: str
+) -> None:
+    """By what the request calls it."""
+    async with asking() as asker:
+        asker.dify.set_app(asker.dify.api_key, {"speech": speech})
+        data = aiohttp.FormData({"user": "u"}, default_to_multipart=True)
+        if form is not None:
+            name, mime, size = form
+            data.add_field("file", io.BytesIO(bytes(size)), filename=name, content_type=mime)
+        async with asker.http.post(f"{asker.dify.base_url}/audio-to-text", data=data) as response:
+            told = await response.json()
+        _, parameters = await asker.get("/parameters")
+
+    assert (response.status, told.get("code", "")) == (status, code)
+    assert told.get("text") == (speech if status == 200 else None)
+    assert parameters["speech_to_text"]["enabled"] is (speech is not None)

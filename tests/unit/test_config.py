@@ -72,6 +72,7 @@ CONTRACT: dict[str, Any] = {
     "dify.inputs": {},
     "dify.fallback": "",
     "dify.feedback": True,
+    "dify.voice": False,
     "dify.recap_turns": 0,
     "reply.strip_thinking": True,
     "reply.plain_text": False,

@@ -51,7 +51,7 @@ def make_desks(queue: Any, concurrency: int, **slots: int) -> Desks:
     """Desks with so many places each."""
     return Desks(
         [
-            Desk(app, gate=gate(limit), replies=None)  # type: ignore[arg-type]
+            Desk(app, gate=gate(limit), replies=None, hearing=None)  # type: ignore[arg-type]
             for app, limit in slots.items()
         ],
         queue=queue,
@@ -242,6 +242,6 @@ async def test_the_end_waits_for_every_app() -> None:
             await asyncio.sleep(0)
             ended.append(self.app)
 
-    both = [Desk(app, gate=gate(1), replies=Replies(app)) for app in "ab"]  # type: ignore[arg-type]
+    both = [Desk(app, gate=gate(1), replies=Replies(app), hearing=None) for app in "ab"]  # type: ignore[arg-type]
     await Desks(both, queue=None, concurrency=1).end()  # type: ignore[arg-type]
     assert sorted(ended) == ["a", "b"]

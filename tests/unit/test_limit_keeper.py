@@ -48,7 +48,7 @@ class Stage:
     def __init__(self) -> None:
         self.limits = Limits()
         self.gate = Gate(Places(8, maximum=64, clock=SystemClock()))
-        self.desk = Desk("default", gate=self.gate, replies=None)  # type: ignore[arg-type]
+        self.desk = Desk("default", gate=self.gate, replies=None, hearing=None)  # type: ignore[arg-type]
         self.desks = Desks([self.desk], queue=None, concurrency=64)  # type: ignore[arg-type]
         self.metrics = Metrics(version="0")
         self.keeper = LimitKeeper(desks=self.desks, limits=self.limits, metrics=self.metrics)  # type: ignore[arg-type]

@@ -13,6 +13,10 @@ from app.services.errors import (
     DifyUnavailable,
     QueueUnavailable,
     StoreUnavailable,
+    VoiceAway,
+    VoiceNoDecoder,
+    VoiceNotFetched,
+    VoiceUnreadable,
 )
 from app.workers.retry import BUDGET_SPENT, INTERNAL_ERROR, Bury, Park, Retry, RetryPolicy, Wait
 
@@ -43,6 +47,17 @@ def test_after_three_retries_a_message_is_buried_with_its_reason(
     decisions = [POLICY.decide(error, attempts=attempts) for attempts in range(4)]
 
     assert decisions == [Retry(5.0), Retry(5.0), Retry(5.0), Bury(reason)]
+
+
+def test_what_is_spoken_waits_for_the_gateway_and_is_given_up_where_nobody_could_hear_it() -> None:
+    """The gateway comes back; a torn recording stays torn."""
+    away = [POLICY.decide(VoiceAway("x"), attempts=9, age=age) for age in (0.0, 60.0)]
+    final = [POLICY.decide(kind("x"), attempts=0) for kind in (VoiceUnreadable, VoiceNoDecoder)]
+    fetched = [POLICY.decide(VoiceNotFetched("x"), attempts=attempts) for attempts in (0, 3)]
+
+    assert away == [Wait(5.0), Bury("voice_away")]
+    assert final == [Bury("voice_unreadable"), Bury("voice_no_decoder")]
+    assert fetched == [Retry(5.0), Bury("voice_not_fetched")]
 
 
 def test_what_dify_rejects_is_buried_at_once() -> None:

@@ -15,6 +15,7 @@ SAID = {
     "from_user": "wxid_user",
     "gateway_time": 1_760_000_000,
     "text": "在吗",
+    "question": "在吗",
 }
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from app.services.dify.apps import AskedApp
 from app.services.dify.endpoints import endpoint_of_mode
 from app.services.findings import Finding, Look, broken, risk
+from app.services.silk import has_decoder
 
 #: Kinds that releases from 0.15 on are known to have.
 KNOWN_MODES: Final = frozenset({"chat", "agent-chat", "advanced-chat", "workflow", "completion"})
@@ -18,7 +19,7 @@ def judge_app(app: AskedApp, app_name: str) -> Look:
         app_name: as its author calls it; empty: the release does not say.
     """
     traits = app.client.traits
-    found = (_kind(app), _unknown_kind(app), _inputs(app))
+    found = (_kind(app), _unknown_kind(app), _inputs(app), _deaf(app), _decoder(app))
     identity = {
         "name": app_name or "unknown",
         "kind": traits.mode or "unknown",
@@ -70,4 +71,25 @@ def _inputs(app: AskedApp) -> Finding | None:
         "dify_input_lacking",
         f"应用要求变量 {'、'.join(lacking)},dify.inputs 里没有:问题会成为死信。"
         "请给出模板,或在 Dify 里改成选填,然后 python -m app.cli failed replay。",
+    )
+
+
+def _deaf(app: AskedApp) -> Finding | None:
+    parameters = app.client.traits.parameters
+    if not app.hears_voices or parameters is None or parameters.hears:
+        return None
+    return risk(
+        "dify_deaf",
+        "dify.voice 是打开的,而应用没有打开「语音转文字」:群里的语音不会回答。"
+        "请在 Dify 的应用里打开并发布,或关闭 dify.voice。",
+    )
+
+
+def _decoder(app: AskedApp) -> Finding | None:
+    if not app.hears_voices or has_decoder():
+        return None
+    return risk(
+        "voice_no_decoder",
+        "dify.voice 是打开的,而这里没有 silk-python(有的平台没有它的安装包):silk 语音会成为死信。"
+        "请换一个平台运行,或关闭 dify.voice。",
     )

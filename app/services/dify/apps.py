@@ -21,3 +21,5 @@ class AskedApp:
     is_streamed: bool
     #: Pieces go out at once, whatever the app may take back.
     ignores_moderation: bool
+    #: What people speak is a question to it, if it has a model that hears.
+    hears_voices: bool

@@ -39,11 +39,14 @@ from app.services.errors import (
     DifyProtocolError,
     DifyRejected,
     DifyUnavailable,
+    DifyVoiceRefused,
 )
 from app.utils.clock import Clock
 
 #: Whole time of leaving one file, in seconds.
 UPLOAD_TIMEOUT = 60.0
+#: Whole time of hearing one recording, in seconds.
+TRANSCRIBE_TIMEOUT = 60.0
 #: Whole time of a stop, in seconds: who gives up does not wait for it.
 STOP_TIMEOUT = 2.0
 #: How a form is refused, by HTTP status: 412 says that it is done or has expired.
@@ -52,6 +55,12 @@ _FORM_REFUSALS: Mapping[int, type[DifyRejected]] = {
     404: DifyFormGone,
     410: DifyFormGone,
     412: DifyFormGone,
+}
+_VOICE_REFUSALS: Mapping[int, type[DifyRejected]] = {
+    400: DifyVoiceRefused,
+    404: DifyVoiceRefused,
+    413: DifyVoiceRefused,
+    415: DifyVoiceRefused,
 }
 #: A stream in answer to a blocking call tells its first event at once, or never, in seconds.
 STRAY_STREAM_PATIENCE = 5.0
@@ -234,6 +243,29 @@ class DifyClient:
         if not upload_id:
             raise DifyProtocolError("Dify 收下了文件,却没有给出编号")
         return upload_id
+
+    async def transcribe(self, data: bytes, *, name: str, mime: str, user: str) -> str:
+        """
+        What is said in a recording, by the app's speech-to-text model; it may be nothing.
+
+        Raises:
+            DifyVoiceRefused: its kind, its size, or the app has no such model.
+            DifyError: as ``stream_chat``.
+        """
+        form = aiohttp.FormData(quote_fields=False)
+        form.add_field("user", user)
+        form.add_field("file", BytesIO(data), filename=name, content_type=mime)
+        reply = await self._calls.call(
+            "POST",
+            "/audio-to-text",
+            body=form,
+            seconds=TRANSCRIBE_TIMEOUT,
+            refusals=_VOICE_REFUSALS,
+        )
+        text = reply.body.get("text")
+        if not isinstance(text, str):
+            raise DifyProtocolError("Dify 听写了语音,却没有给出文字")
+        return text
 
     async def suggested(self, message_id: str, user: str) -> tuple[str, ...]:
         """

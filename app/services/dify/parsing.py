@@ -122,6 +122,7 @@ def parse_parameters(body: Mapping[str, Any]) -> AppParameters:
         suggests=_object(body, "suggested_questions_after_answer").get("enabled") is True,
         inputs=_input_fields(body.get("user_input_form")),
         uploads=parse_uploads(body),
+        hears=_object(body, "speech_to_text").get("enabled") is True,
     )
 
 

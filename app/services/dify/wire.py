@@ -104,6 +104,8 @@ class AppParameters:
     suggests: bool = False
     inputs: tuple[InputField, ...] = ()
     uploads: UploadRules = field(default_factory=UploadRules)
+    #: It has a model that makes a text of what somebody says.
+    hears: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,13 +13,14 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.models.content import Content, File, Image, Pat, Quoted
+from app.models.content import Content, File, Image, Pat, Quoted, Voice
 from app.models.flow import (
     ECHO_TEXTS,
     GroupMessage,
     Ignored,
     IgnoreReason,
     MemberFile,
+    MemberVoice,
     Origin,
     WcId,
 )
@@ -196,6 +197,7 @@ def _read_other(origin: Origin, kind: TypeKind, fields: Fields) -> Ignored:
         text=echoed,
         content=content,
         file=_file_of(origin, content) if is_sent else None,
+        voice=_voice_of(origin, content) if is_sent else None,
     )
 
 
@@ -254,6 +256,20 @@ def _file_of(origin: Origin, content: Content | None) -> MemberFile | None:
     name = content.name[:MAX_NAME] if isinstance(content, File) else ""
     is_image = isinstance(content, Image)
     return MemberFile(msg_id=origin.msg_id, content=content.xml, is_image=is_image, name=name)
+
+
+def _voice_of(origin: Origin, content: Content | None) -> MemberVoice | None:
+    """A recording, for the gateway's own call; None: it is none, or something that this needs is missing."""
+    is_known = origin.msg_id and origin.from_user and origin.bot_wc_id and origin.group_id
+    if not is_known or not isinstance(content, Voice) or not content.size or not content.buffer_id:
+        return None
+    return MemberVoice(
+        msg_id=origin.msg_id,
+        buffer_id=content.buffer_id,
+        size=content.size,
+        sender=origin.from_user,
+        milliseconds=content.milliseconds,
+    )
 
 
 def _read_text(  # noqa: PLR0911 - one per verdict

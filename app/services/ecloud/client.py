@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from app.models.flow import MemberFile, SentMessage, WcId
+from app.models.flow import MemberFile, MemberVoice, SentMessage, WcId
 from app.services.ecloud.cards import ContactCard, Login, MemberCard, read_login, read_receipt
 from app.services.ecloud.responses import (
     FAILURES,
@@ -207,6 +207,17 @@ class EcloudClient:
         else:
             found = await self._call("/getMsgFile", body, has_file=True)
         return read_url(found)
+
+    async def get_voice_url(self, *, w_id: str, voice: MemberVoice) -> str:
+        """Where a recording that a person sent can be fetched; empty: the gateway does not say."""
+        body = {
+            "wId": w_id,
+            "msgId": _number(voice.msg_id),
+            "length": voice.size,
+            "bufId": voice.buffer_id,
+            "fromUser": voice.sender,
+        }
+        return read_url(await self._call("/getMsgVoice", body))
 
     async def get_contacts(self, w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """
