@@ -148,7 +148,7 @@ def test_recalled_question_is_not_answered_and_says_so(visit: Visit) -> None:
     do(visit, "这句说错了", ".member", "撤回")
 
     row = visit.rows("这句说错了", ".member")
-    row.locator(".status", has_text="不回答 · 被提问者撤回").wait_for()
+    row.locator(".status", has_text="不回答 · 被撤回").wait_for()
     assert visit.page.locator(".note").last.inner_text() == "小明 撤回了一条消息"
     assert "撤回了这条消息" in visit.page.locator("#explanation").inner_text()
     assert visit.rows("这句说错了", ".bot").count() == 0
