@@ -340,7 +340,8 @@ async def warm_up(runtime: Runtime) -> None:
         # Whom nobody may answer; a gateway that is away must not keep callbacks out.
         async with asyncio.timeout(LOGINS_SECONDS):
             # An outage that lasts is ended by its sender, who knows what waited through it.
-            for error in await runtime.gateways.query_all(tells_standing=False):
+            failed = await runtime.gateways.query_all(tells_standing=False)
+            for error in failed.values():
                 logger.warning("account.logins_not_told", error=error)
     with suppress(ServiceError):
         await runtime.groups.load()
