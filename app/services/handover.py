@@ -62,6 +62,19 @@ _MOVE = (
     )
     .values(bot_wc_id=bindparam("other"))
 )
+#: Whose the last segment is that a person is owed in a group.
+_LAST_OWED = (
+    select(_S.bot_wc_id)
+    .join(MESSAGES, _M.id == _S.message_id)
+    .where(
+        _M.from_user == bindparam("this_user"),
+        _M.state == MessageState.ANSWERED,
+        _S.group_id == bindparam("this_group"),
+        _S.state.in_(OPEN_STATES),
+    )
+    .order_by(_S.id.desc())
+    .limit(1)
+)
 #: The worker plans nothing more for these.
 _WHOLE = (MessageState.ANSWERED, MessageState.DEAD)
 
@@ -127,6 +140,18 @@ class Handover:
         """
         async with self._store.read() as connection:
             return (await _takers(connection, [message_id])).get(message_id, [])
+
+    async def owing(self, group: WcId, user: WcId) -> WcId | None:
+        """
+        Which account has the last answer that a person is still owed in a group.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        this = {"this_group": group, "this_user": user}
+        async with self._store.read() as connection:
+            found = await connection.scalar(_LAST_OWED, this)
+        return None if found is None else WcId(found)
 
     async def move(self, offline: Collection[WcId], online: Collection[WcId]) -> list[Move]:
         """
