@@ -28,7 +28,7 @@ UNPARK_SECONDS = 30.0
 
 
 class TwinKeeper:
-    """Looks every second; one process at a time does. With one account there is nothing to look for."""
+    """Looks every second; one process at a time does. With one account nothing is handed over."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class TwinKeeper:
         """Look until stopped."""
         while not await stopped_within(stop, LOOK_SECONDS):
             try:
-                if len(self._accounts.own_ids) > 1 and await self._lease.hold():
+                if await self._lease.hold():
                     await self.look()
             except (StoreUnavailable, QueueUnavailable) as error:
                 logger.debug("twins.later", error=error)

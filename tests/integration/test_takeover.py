@@ -208,3 +208,17 @@ async def test_a_person_whose_answer_still_waits_gets_the_next_one_behind_it(
         Word(FIRST, "乙"),
     ]
     assert Word(SECOND, "丙") in words(gateway)
+
+
+@INSIDE_EMBEDDED
+async def test_what_was_left_to_an_account_is_taken_up_though_it_is_ours_no_more(
+    inside: StartInside,
+) -> None:
+    """Nor is there a gateway: the question has to wait for one, and not to be forgotten."""
+    async with inside(works=False) as bridge:
+        await hear(bridge, "@二号助手\u2005一 [[text=好]]", by=[FIRST], mentioned=[SECOND])
+        await bridge.until_rows("SELECT 1 FROM messages WHERE state = 'left'")
+        await bridge.execute("DELETE FROM accounts")
+    async with inside(ECLOUD_BASE_URL="", ECLOUD_AUTHORIZATION="") as bridge:
+        assert len(bridge.runtime.accounts.own_ids) < 2
+        await bridge.until_rows("SELECT 1 FROM messages WHERE state = 'answered'", seconds=10)
