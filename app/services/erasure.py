@@ -184,8 +184,8 @@ async def erase(store: Store, user: WcId) -> Erased:
     messages, segments, under_way, after = 0, 0, 0, -1
     while ids := await _page(store, user, after):
         found = await store.transact(
-            lambda connection, ids=ids: _erase_messages(connection, user, ids)
-        )  # type: ignore[misc]
+            lambda connection, ids=ids: _erase_messages(connection, user, ids)  # type: ignore[misc]
+        )
         messages, segments = messages + found[0], segments + found[1]
         under_way += found[2]
         after = ids[-1]
