@@ -192,14 +192,19 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
         redis = await connect_redis(stack, settings.redis_url.get_secret_value())
         http = await stack.enter_async_context(make_http_client())
         public = await stack.enter_async_context(make_public_http_client(is_private_address))
-        gateway = read_address(settings.ecloud.base_url)
-        downloader = Downloader(public, own=http, own_hosts=[gateway.host] if gateway else [])
+        downloader = Downloader(public, own=http, own_hosts=gateway_hosts(settings))
         runtime = _assemble(
             settings, role, store=store, redis=redis, http=http, downloader=downloader
         )
         stack.callback(runtime.spill.close)
         await refuse_unfit(runtime.inspection)
         yield runtime
+
+
+def gateway_hosts(settings: Settings) -> set[str]:
+    """Where the gateways of all logins stand."""
+    gateways = (read_address(one.base_url) for one in settings.ecloud.every_login())
+    return {gateway.host for gateway in gateways if gateway is not None}
 
 
 def _assemble(
@@ -341,7 +346,8 @@ async def warm_up(runtime: Runtime) -> None:
         # Whom nobody may answer; a gateway that is away must not keep callbacks out.
         async with asyncio.timeout(LOGINS_SECONDS):
             # An outage that lasts is ended by its sender, who knows what waited through it.
-            for error in await runtime.gateways.query_all(tells_standing=False):
+            failed = await runtime.gateways.query_all(tells_standing=False)
+            for error in failed.values():
                 logger.warning("account.logins_not_told", error=error)
     with suppress(ServiceError):
         await runtime.groups.load()

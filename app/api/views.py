@@ -45,7 +45,7 @@ def make_probes(runtime: Runtime) -> dict[str, Probe]:
     async def ping_ecloud() -> None:
         if failed := await runtime.gateways.query_all():
             # Its text begins with the login's name.
-            raise failed[0]
+            raise next(iter(failed.values()))
         standing = runtime.accounts.standing()
         if standing and all(one.is_down for one in standing):
             raise EcloudUnavailable("the gateway answers, but none of our accounts can send")

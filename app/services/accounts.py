@@ -165,8 +165,15 @@ class Accounts:
         known = self.standing_of(wc_id)
         standing = standing_after(known, sign, at=utc_now())
         if standing is not known:
-            self._standings[wc_id] = standing
+            self._stands(wc_id, standing)
             self._news.setdefault(wc_id, _News()).standing = standing
+
+    def _stands(self, wc_id: WcId, standing: Standing) -> None:
+        """What was said of an account that came back is over."""
+        was = self.standing_of(wc_id).state
+        self._standings[wc_id] = standing
+        if was is AccountState.OFFLINE and standing.state is AccountState.ONLINE:
+            self.believe(wc_id)
 
     def first_seen(self, wc_id: WcId) -> datetime | None:
         """When this bridge first heard of an account; None: before anybody wrote that down."""
@@ -198,9 +205,18 @@ class Accounts:
         """
         wc_id = origin.bot_wc_id
         if origin.proves_account or (origin.names_login and wc_id in self._logins):
+            former = self._logins.get(wc_id)
             self._learn(wc_id, origin.w_id, origin.timestamp, CALLBACK)
+            self._notice_new_login(wc_id, former)
             if wc_id in self._logins:
                 self._heard[wc_id] = utc_now().timestamp()
+
+    def _notice_new_login(self, wc_id: WcId, former: Login | None) -> None:
+        """An account that was offline and is heard under another wId has logged in again."""
+        if former is None or self.standing_of(wc_id).state is not AccountState.OFFLINE:
+            return
+        if self._logins[wc_id].w_id not in ("", former.w_id):
+            self.notice(wc_id, Sign.LISTED)
 
     def learn(
         self,
@@ -290,7 +306,7 @@ class Accounts:
         login = news.applied_to(saved)
         if login is not None:
             self._logins[wc_id] = login
-        self._standings[wc_id] = later_standing(standing, news.standing)
+        self._stands(wc_id, later_standing(standing, news.standing))
 
     async def save(self) -> None:
         """

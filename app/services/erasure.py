@@ -9,9 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, delete, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    String,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 
 from app.models.account import Account
+from app.models.console import AUDIT_LOG
 from app.models.contact import CONTACTS, GROUP_MEMBERS
 from app.models.conversation import CONVERSATIONS, SESSIONS
 from app.models.flow import WcId
@@ -83,6 +94,19 @@ _BLANK_MESSAGES = (
         rating="",
         quoted_id="",
     )
+)
+#: Where the gateway gives no newMsgId, the wcId is a part of the key; the row's id in its place is as
+#: unique.
+_BLANK_KEYS = (
+    update(MESSAGES)
+    .where(_M.id.in_(_THESE), func.instr(_M.dedupe_key, bindparam("whose")) > 0)
+    .values(dedupe_key=literal("#") + cast(_M.id, String(20)))
+)
+#: That somebody did something stays, not with whose queue.
+_BLANK_DEEDS = (
+    update(AUDIT_LOG)
+    .where(AUDIT_LOG.c.action.like("queue.%"), AUDIT_LOG.c.subject == bindparam("whose"))
+    .values(subject=ERASED)
 )
 _TABLES = {
     "conversations": (CONVERSATIONS, CONVERSATIONS.c.from_user),
@@ -159,7 +183,9 @@ async def erase(store: Store, user: WcId) -> Erased:
     """
     messages, segments, under_way, after = 0, 0, 0, -1
     while ids := await _page(store, user, after):
-        found = await store.transact(lambda connection, ids=ids: _erase_messages(connection, ids))  # type: ignore[misc]
+        found = await store.transact(
+            lambda connection, ids=ids: _erase_messages(connection, user, ids)  # type: ignore[misc]
+        )
         messages, segments = messages + found[0], segments + found[1]
         under_way += found[2]
         after = ids[-1]
@@ -170,6 +196,7 @@ async def erase(store: Store, user: WcId) -> Erased:
             lambda connection, statement=statement: connection.execute(statement)  # type: ignore[misc]
         )
         rows[name] = result.rowcount
+    await store.transact(lambda connection: connection.execute(_BLANK_DEEDS, {"whose": user}))
     return Erased(rows=rows, under_way=under_way)
 
 
@@ -178,7 +205,7 @@ async def _page(store: Store, user: WcId, after: int) -> list[int]:
         return list(await connection.scalars(_PAGE, {"whose": user, "after": after}))
 
 
-async def _erase_messages(connection: Any, ids: Sequence[int]) -> tuple[int, int, int]:
+async def _erase_messages(connection: Any, user: WcId, ids: Sequence[int]) -> tuple[int, int, int]:
     """Messages and segments that were blanked, and messages that were left for now."""
     these = {"these_ids": list(ids)}
     await connection.execute(_GIVE_UP, these)
@@ -187,5 +214,6 @@ async def _erase_messages(connection: Any, ids: Sequence[int]) -> tuple[int, int
     sending = set(await connection.scalars(_STILL_SENDING, these))
     done = [one for one in ids if one not in sending]
     if done:
+        await connection.execute(_BLANK_KEYS, {"these_ids": done, "whose": user})
         await connection.execute(_BLANK_MESSAGES, {"these_ids": done})
     return len(done), segments.rowcount, len(sending)

@@ -65,15 +65,17 @@ class Gateways:
         )
         return {login.wc_id for login in logins}
 
-    async def query_all(self, *, tells_standing: bool = True) -> list[EcloudError]:
-        """Learn who is online by every login, side by side; returns why some did not tell."""
+    async def query_all(self, *, tells_standing: bool = True) -> dict[str, EcloudError]:
+        """Learn who is online by every login, side by side; returns why some did not tell, by name."""
         asked = (
             self.query(client, tells_standing=tells_standing) for client in self._clients.values()
         )
         found = await asyncio.gather(*asked, return_exceptions=True)
-        failed = [outcome for outcome in found if isinstance(outcome, EcloudError)]
-        for outcome in found:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, EcloudError):
+        failed: dict[str, EcloudError] = {}
+        for name, outcome in zip(self._clients, found, strict=True):
+            if isinstance(outcome, EcloudError):
+                failed[name] = outcome
+            elif isinstance(outcome, BaseException):
                 raise outcome
         return failed
 

@@ -10,19 +10,47 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, union_all, update
+from sqlalchemy import bindparam, exists, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import MessageId, WcId
-from app.models.message import MESSAGES, MessageState
+from app.models.message import MESSAGES, UNFINISHED, MessageState
 from app.models.segment import OPEN_STATES, SEGMENTS, SegmentState
 from app.services.store import Store
 
-#: Segments of one look.
+#: Segments of one look that another account may send.
 AT_ONCE = 500
 
 _M = MESSAGES.c
 _S = SEGMENTS.c
+_C = MESSAGES.alias("copies").c
+#: Another account of those that can send got the message, too.
+_HAS_TAKER = or_(
+    _M.bot_wc_id.in_(bindparam("takers", expanding=True)),
+    exists().where(_C.twin_of == _M.id, _C.bot_wc_id.in_(bindparam("takers", expanding=True))),
+)
+_MOVABLE = (
+    select(_M.from_user)
+    .select_from(SEGMENTS)
+    .join(MESSAGES, _M.id == _S.message_id)
+    .where(
+        _S.bot_wc_id.in_(bindparam("bots", expanding=True)),
+        _S.state == SegmentState.PLANNED,
+        _HAS_TAKER,
+    )
+    .order_by(_S.id)
+    .limit(AT_ONCE)
+)
+_WAITING = (
+    select(_M.bot_wc_id)
+    .where(
+        _M.state.in_(UNFINISHED),
+        _M.bot_wc_id.in_(bindparam("bots", expanding=True)),
+        _HAS_TAKER,
+    )
+    .distinct()
+)
+#: All that these people are owed, since what can be moved stays behind what cannot.
 _OWED = (
     select(
         _S.message_id,
@@ -34,9 +62,12 @@ _OWED = (
         _M.state.label("stage"),
     )
     .join(MESSAGES, _M.id == _S.message_id)
-    .where(_S.bot_wc_id.in_(bindparam("bots", expanding=True)), _S.state.in_(OPEN_STATES))
+    .where(
+        _S.bot_wc_id.in_(bindparam("bots", expanding=True)),
+        _S.state.in_(OPEN_STATES),
+        _M.from_user.in_(bindparam("users", expanding=True)),
+    )
     .order_by(_S.id)
-    .limit(AT_ONCE)
 )
 _LOCK = (
     select(_S.message_id, _S.state, _S.tries)
@@ -61,6 +92,19 @@ _MOVE = (
         _S.tries == 0,
     )
     .values(bot_wc_id=bindparam("other"))
+)
+#: Whose the last segment is that a person is owed in a group.
+_LAST_OWED = (
+    select(_S.bot_wc_id)
+    .join(MESSAGES, _M.id == _S.message_id)
+    .where(
+        _M.from_user == bindparam("this_user"),
+        _M.state == MessageState.ANSWERED,
+        _S.group_id == bindparam("this_group"),
+        _S.state.in_(OPEN_STATES),
+    )
+    .order_by(_S.id.desc())
+    .limit(1)
 )
 #: The worker plans nothing more for these.
 _WHOLE = (MessageState.ANSWERED, MessageState.DEAD)
@@ -128,6 +172,29 @@ class Handover:
         async with self._store.read() as connection:
             return (await _takers(connection, [message_id])).get(message_id, [])
 
+    async def has_waiting(self, offline: Collection[WcId], online: Collection[WcId]) -> set[WcId]:
+        """
+        For which *offline* accounts a question waits that one of *online* got, too.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        looked = {"bots": sorted(offline), "takers": sorted(online)}
+        async with self._store.read() as connection:
+            return {WcId(bot) for bot in await connection.scalars(_WAITING, looked)}
+
+    async def owing(self, group: WcId, user: WcId) -> WcId | None:
+        """
+        Which account has the last answer that a person is still owed in a group.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        this = {"this_group": group, "this_user": user}
+        async with self._store.read() as connection:
+            found = await connection.scalar(_LAST_OWED, this)
+        return None if found is None else WcId(found)
+
     async def move(self, offline: Collection[WcId], online: Collection[WcId]) -> list[Move]:
         """
         Give what *offline* accounts owe to *online* ones, where that can be done.
@@ -135,24 +202,33 @@ class Handover:
         Raises:
             StoreUnavailable: it is unknown what was moved; to be called again.
         """
-        wanted = {"bots": sorted(offline)}
+        looked = {"bots": sorted(offline), "takers": sorted(online)}
         async with self._store.read() as connection:
-            if not (await connection.execute(_OWED, wanted)).first():
+            users = sorted({row[0] for row in await connection.execute(_MOVABLE, looked)})
+            wanted = {"bots": sorted(offline), "users": users}
+            # Nothing is written, and nobody waits for it, where nothing can be moved.
+            if not users or not await _moves(connection, wanted, online, locks=False):
                 return []
 
         async def work(connection: AsyncConnection) -> list[Move]:
-            rows = (await connection.execute(_OWED, wanted)).all()
-            ids = sorted({row.message_id for row in rows})
-            takers = await _takers(connection, ids)
-            locked = (await connection.execute(_LOCK, {"ids": ids})).all()
-            called = {row.message_id for row in locked if not _is_uncalled(row)}
-            moves = choose_moves([_owed(row, called) for row in rows], takers, online)
+            moves = await _moves(connection, wanted, online, locks=True)
             for one in moves:
                 values = {"this_id": one.message_id, "former": one.former, "other": one.other}
                 await connection.execute(_MOVE, values)
             return moves
 
         return await self._store.transact(work)
+
+
+async def _moves(
+    connection: AsyncConnection, wanted: Mapping[str, Any], online: Collection[WcId], *, locks: bool
+) -> list[Move]:
+    rows = (await connection.execute(_OWED, wanted)).all()
+    ids = sorted({row.message_id for row in rows})
+    takers = await _takers(connection, ids)
+    marked = (await connection.execute(_LOCK, {"ids": ids})).all() if locks else rows
+    called = {row.message_id for row in marked if not _is_uncalled(row)}
+    return choose_moves([_owed(row, called) for row in rows], takers, online)
 
 
 def _is_uncalled(row: Any) -> bool:

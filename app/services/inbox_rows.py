@@ -88,7 +88,9 @@ class InboxRow:
         """The same row with its outcome: there is no room for it."""
         done_at = self.columns["received_at"]
         outcome = {"state": MessageState.REFUSED, "verdict": reason, "done_at": done_at}
-        return replace(self, is_question=False, columns={**self.columns, **outcome})
+        # Another copy may be answered: this one claims nothing.
+        columns = {**self.columns, **outcome, **NO_CLAIM}
+        return replace(self, is_question=False, columns=columns)
 
     @property
     def twin_keys(self) -> TwinKeys:

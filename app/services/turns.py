@@ -175,6 +175,12 @@ _TAKEN = select(_M.dify_message_id).where(
     _M.from_user == bindparam("this_user"),
     _M.dify_message_id.in_(bindparam("these_ids", expanding=True)),
 )
+_SESSION_WITH = select(SESSIONS.c.conversation_id, SESSIONS.c.key_digest).where(
+    SESSIONS.c.app == bindparam("this_app"),
+    SESSIONS.c.bot_wc_id == bindparam("this_bot"),
+    SESSIONS.c.group_id == bindparam("this_group"),
+    SESSIONS.c.from_user == bindparam("this_user"),
+)
 _SESSION_OF = select(SESSIONS.c.conversation_id, SESSIONS.c.key_digest).where(
     SESSIONS.c.app == bindparam("this_app"),
     _M.id == bindparam("this_id"),
@@ -297,6 +303,25 @@ class Turns:
             asking=None,
             form=None,
         )
+
+    async def answered_by(self, turn: Turn, bot: WcId) -> Turn:
+        """
+        The turn as another account answers it: in that account's conversation with the person.
+
+        Raises:
+            StoreUnavailable: nothing is known.
+        """
+        this = {
+            "this_app": turn.app,
+            "this_bot": bot,
+            "this_group": turn.group_id,
+            "this_user": turn.user,
+        }
+        async with self._store.read() as connection:
+            row = (await connection.execute(_SESSION_WITH, this)).first()
+        is_known = row is not None and self._is_ours(turn.app, row.key_digest)
+        conversation_id = row.conversation_id if row is not None and is_known else ""
+        return replace(turn, bot_wc_id=bot, conversation_id=conversation_id)
 
     async def taken(self, user: WcId, dify_ids: Sequence[str]) -> set[str]:
         """

@@ -18,6 +18,7 @@ from app.services.presence import Witness
 from app.services.queue.breakers import Breakers, account_peer
 from app.services.queue.leases import Leases
 from app.services.queue.offline_notices import OfflineNotices
+from app.services.standing import Sign
 from app.utils.clock import Clock
 from app.utils.loops import cancelled, stopped_within
 from app.workers.schedule import OFFLINE
@@ -57,6 +58,8 @@ class AccountWatch:
         self._interval = interval
         self._lease = leases.task("accounts", seconds=LEASE_SECONDS)
         self._polled_at = clock.monotonic()
+        #: Gateway logins that refused to list who is online.
+        self._without_list: set[str] = set()
         #: Whose breaker this process opened.
         self._opened: set[WcId] = set()
 
@@ -98,37 +101,55 @@ class AccountWatch:
         await self._follow()
 
     async def _poll(self) -> None:
-        for error in await self._gateways.query_all():
+        failed = await self._gateways.query_all()
+        for error in failed.values():
             # A gateway that is away says nothing of its accounts; some have no such list.
             logger.debug("account.poll_failed", error=error)
-        for bot in self._accounts.doubted():
+        self._without_list = {
+            name for name, error in failed.items() if isinstance(error, EcloudRefused)
+        }
+        for bot in sorted({*self._accounts.doubted(), *self._unlisted()}):
             await self._look_into(bot)
+
+    def _unlisted(self) -> set[WcId]:
+        """Accounts that are offline, and no list will say that they are back."""
+        return {
+            bot
+            for bot in self._offline()
+            if (client := self._gateways.client_of(bot)) is not None
+            and client.login.name in self._without_list
+        }
 
     async def _look_into(self, bot: WcId) -> None:
         """Ask in the other ways: one that says offline is not believed alone."""
         login, client = self._accounts.login(bot), self._gateways.client_of(bot)
         if client is None:
             return
-        says_online = 0
+        says_online, is_contradicted = 0, False
         if login is not None and login.w_id:
             try:
                 if await client.is_online(login.w_id):
                     says_online += 1
                 else:
                     self._accounts.doubt(bot, Witness.INSTANCE)
+                    is_contradicted = True
             except EcloudError as error:
                 logger.debug("account.poll_failed", error=error)
         try:
             if await client.offline_reason(bot):
                 self._accounts.doubt(bot, Witness.REASON)
+                is_contradicted = True
             else:
                 says_online += 1
         except EcloudRefused:
-            pass
+            # Nor is there such a question: the other answer is all that can be had.
+            says_online += bool(says_online and client.login.name in self._without_list)
         except EcloudError as error:
             logger.debug("account.poll_failed", error=error)
-        if says_online > 1:
+        if says_online > 1 and not is_contradicted:
             self._accounts.believe(bot)
+            if bot in self._unlisted():
+                self._accounts.notice(bot, Sign.LISTED)
 
     def _offline(self) -> set[WcId]:
         states = self._accounts.standing()

@@ -223,8 +223,23 @@ class Background:
         finally:
             ended.set()
 
+    def _start_twins(self) -> None:
+        """Also without a gateway: what was left to another account is answered as soon as there is one."""
+        runtime = self._runtime
+        twins = TwinKeeper(
+            left=LeftMessages(runtime.store, runtime.inbox.shared_ids),
+            handover=Handover(runtime.store),
+            accounts=runtime.accounts,
+            queue=runtime.queue,
+            bell=runtime.bell,
+            lease=runtime.leases.task("twins", seconds=TWINS_LEASE),
+            clock=runtime.clock,
+        )
+        self._run(self._sending, "twins", twins.run(self._stop_sending))
+
     def _start_sending(self) -> None:
         runtime = self._runtime
+        self._start_twins()
         if not runtime.gateways.clients:
             logger.warning(
                 "ecloud.not_configured 答案会等待发送",
@@ -252,16 +267,6 @@ class Background:
             interval=runtime.settings.ecloud.poll_interval,
         )
         self._run(self._sending, "account-watch", accounts.run(self._stop_sending))
-        twins = TwinKeeper(
-            left=LeftMessages(runtime.store, runtime.inbox.shared_ids),
-            handover=Handover(runtime.store),
-            accounts=runtime.accounts,
-            queue=runtime.queue,
-            bell=runtime.bell,
-            lease=runtime.leases.task("twins", seconds=TWINS_LEASE),
-            clock=runtime.clock,
-        )
-        self._run(self._sending, "twins", twins.run(self._stop_sending))
         finishing = FinishKeeper(runtime.outbox)
         self._run(self._sending, "finishing", finishing.run(self._stop_sending))
 
@@ -443,7 +448,13 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         journal=runtime.journal,
         stages=runtime.stages,
         watch=watch,
-        takeover=Takeover(handover=Handover(runtime.store), accounts=runtime.accounts, watch=watch),
+        takeover=Takeover(
+            handover=Handover(runtime.store),
+            turns=turns,
+            accounts=runtime.accounts,
+            watch=watch,
+            clock=runtime.clock,
+        ),
         fallbacks=Fallbacks(others, turns=turns, watch=watch),
         spill_signs=runtime.spill_signs,
         segmenter=Segmenter(settings.reply.max_length),

@@ -55,7 +55,9 @@ class CallbackKeeper:
                 if await self._lease.hold():
                     await self.look()
             except (EcloudError, QueueUnavailable) as error:
-                logger.warning("callback.not_checked", error=error)
+                # The gateway may repeat the address, and the token with it.
+                told = masked(str(error), self._tokens)
+                logger.warning("callback.not_checked", code=error.code, error=told)
                 pause = SOON_SECONDS
         await self._lease.free()
 

@@ -162,7 +162,8 @@ class ContactKeeper:
             renewed = self._way_of(bot)
             if renewed is None or renewed == way:
                 raise
-            self._accounts.refuse(bot, way.w_id)
+            if renewed.w_id != way.w_id:
+                self._accounts.refuse(bot, way.w_id)
             await self._pace()
             return renewed, await renewed.client.get_contacts(renewed.w_id, ids)
 

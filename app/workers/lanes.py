@@ -46,7 +46,11 @@ class Lanes:
         return sum(len(lane.segments) for lane in self._lanes if lane.not_before > now)
 
     def add(self, segments: Iterable[Planned]) -> None:
-        """Take segments in, in the order of planning; known ones are passed over."""
+        """
+        Take segments in, each in its place by the order of planning; known ones are passed over.
+
+        What another account could not send comes late, but before what was planned after it.
+        """
         lanes = {(lane.group, lane.is_urgent): lane for lane in self._lanes}
         for segment in segments:
             if segment.id in self._known:
@@ -57,7 +61,18 @@ class Lanes:
             if lane is None:
                 lane = lanes[key] = Lane(*key)
                 self._lanes.append(lane)
-            lane.segments.append(segment)
+            lane.segments.insert(self._place_of(segment, lane), segment)
+
+    def _place_of(self, segment: Planned, lane: Lane) -> int:
+        """Behind what was planned before it, and behind an answer that is begun."""
+        others = lane.segments
+        place = len(others)
+        while place and others[place - 1].id > segment.id:
+            is_begun = others[0].tries > 0 or others[0].message_id == self._last
+            if is_begun and others[place - 1].message_id == others[0].message_id:
+                break
+            place -= 1
+        return place
 
     def hold(self, *, until: float, code: str = "") -> None:
         """Nothing of this account goes out before (monotonic seconds)."""

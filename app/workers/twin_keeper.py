@@ -28,7 +28,7 @@ UNPARK_SECONDS = 30.0
 
 
 class TwinKeeper:
-    """Looks every second; one process at a time does. With one account there is nothing to look for."""
+    """Looks every second; one process at a time does. With one account nothing is handed over."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class TwinKeeper:
         """Look until stopped."""
         while not await stopped_within(stop, LOOK_SECONDS):
             try:
-                if len(self._accounts.own_ids) > 1 and await self._lease.hold():
+                if await self._lease.hold():
                     await self.look()
             except (StoreUnavailable, QueueUnavailable) as error:
                 logger.debug("twins.later", error=error)
@@ -72,7 +72,8 @@ class TwinKeeper:
         while await self._left.settle(before=before) == AT_ONCE:
             continue
         offline = self._accounts.offline_ids
-        online = self._accounts.own_ids - offline
+        # One that fails or is too fast has enough to do with its own.
+        online = frozenset(one.wc_id for one in self._accounts.standing() if not one.is_down)
         if offline and online:
             for one in await self._handover.move(offline, online):
                 with message_context(one.message_id):
@@ -88,6 +89,9 @@ class TwinKeeper:
             return
         self._unparked_at = now
         parked = await self._queue.parked_peers()
-        for peer in map(account_peer, sorted(offline)):
-            if peer in parked:
-                await let_all_go(self._queue, peer)
+        waited_for = {bot for bot in offline if account_peer(bot) in parked}
+        if waited_for:
+            # Who would only be parked again stays where he is.
+            waited_for = await self._handover.has_waiting(waited_for, online)
+        for bot in sorted(waited_for):
+            await let_all_go(self._queue, account_peer(bot))

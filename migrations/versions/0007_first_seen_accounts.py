@@ -1,7 +1,7 @@
 """when each account was first seen
 
 Revision ID: 0007
-Revises: 0004
+Revises: 0005
 """
 
 import sqlalchemy as sa

@@ -351,3 +351,25 @@ async def test_a_later_word_of_another_process_is_not_overwritten(
 
     assert here.standing_of(BOT).state is AccountState.ONLINE
     assert utc_now() - here.standing_of(BOT).since < timedelta(minutes=1)
+
+
+async def test_a_callback_under_a_new_login_brings_an_offline_account_back(store: Store) -> None:
+    """In every process; what was said of the login before is over, and the same login proves nothing."""
+    here, there, now = Accounts(store), Accounts(store), int(time.time())
+    here.learn([(BOT, "w1")], time=now - 2)
+    await here.save()
+    await there.load()
+    for witness in (Witness.NOTICE, Witness.INSTANCE):
+        here.doubt(BOT, witness)
+    await here.save()
+    await there.load()
+    see(there, "w1", now - 1)
+    assert states(there) == {BOT: "offline"}
+
+    see(there, "w2", now)
+    await there.save()
+    await here.load()
+
+    assert states(here) == states(there) == {BOT: "online"}
+    here.doubt(BOT, Witness.NOTICE)
+    assert (states(here), here.doubted()) == ({BOT: "online"}, [BOT])

@@ -1,10 +1,13 @@
 """Keeping the registered address, also at a gateway that does not tell it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from loguru import logger
 
 from app.services.ecloud.client import EcloudClient, EcloudLogin
+from app.services.errors import EcloudRefused
 from app.services.queue.leases import Leases
 from app.utils.clock import SystemClock
 from app.utils.http_client import make_http_client
@@ -66,3 +69,28 @@ async def test_a_gateway_that_does_not_tell_is_told_once(
 
     assert gateway.callback_url == OWN[0]
     assert registrations(gateway) == 1
+
+
+async def test_a_refusal_that_repeats_the_address_shows_no_token(
+    keeper: CallbackKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the log; where callbacks go may be read there, not what lets them in."""
+    logged: list[str] = []
+    stop = asyncio.Event()
+
+    async def refuse(self: EcloudClient, url: str) -> None:
+        stop.set()
+        raise EcloudRefused(f"bad address: {url}")
+
+    monkeypatch.setattr(EcloudClient, "set_callback_url", refuse)
+    monkeypatch.setattr("app.workers.callback_keeper.FIRST_SECONDS", 0.01)
+    sink = logger.add(lambda line: logged.append(str(line)), format="{message} {extra}")
+    try:
+        async with asyncio.timeout(10):
+            await keeper.run(stop)
+    finally:
+        logger.remove(sink)
+
+    [line] = [line for line in logged if "callback.not_checked" in line]
+    assert "bad address: http://bot.example" in line
+    assert OWN[0] not in line

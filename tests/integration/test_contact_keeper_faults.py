@@ -16,7 +16,7 @@ from app.services.accounts import Accounts
 from app.services.contact_rows import Seen
 from app.services.contacts import Contacts
 from app.services.ecloud.cards import CardKind, ContactCard, MemberCard
-from app.services.errors import StoreUnavailable
+from app.services.errors import EcloudRefused, StoreUnavailable
 from app.services.queue.leases import Leases
 from app.services.store import Store
 from app.utils.embedded_redis import EmbeddedRedis
@@ -62,13 +62,23 @@ class FakeGateway:
         self.asked_for_members = 0
         #: More of a person's card.
         self.person: dict[str, Any] = {"nick_name": "阿蓝"}
+        #: The login that has the account; this one refuses until it is asked which.
+        self.moves_to: FakeGateway | None = None
+        self._has_told = False
 
     def client_of(self, _bot: WcId) -> "FakeGateway":
         """As ``Gateways``."""
-        return self
+        return self.moves_to if self.moves_to is not None and self._has_told else self
+
+    async def ask(self, _bot: WcId) -> bool:
+        """As ``Gateways``."""
+        self._has_told = True
+        return True
 
     async def get_contacts(self, _w_id: str, wc_ids: Sequence[WcId]) -> list[ContactCard]:
         """As ``EcloudClient``."""
+        if self.moves_to is not None:
+            raise EcloudRefused("not of this login")
         self.asked.append(self._clock.now)
         return [
             ContactCard(wc_id=one, kind=CardKind.PERSON, **self.person)
@@ -110,7 +120,7 @@ class Stage:
         self.clock = QuickClock()
         self.gateway = FakeGateway(self.clock)
         self._contacts = contacts
-        accounts = Accounts(store)
+        accounts = self.accounts = Accounts(store)
         accounts.observe(make_origin(bot_wc_id=BOT, w_id=W_ID))
         self._keeper = ContactKeeper(
             contacts=contacts,
@@ -196,3 +206,20 @@ async def test_a_card_that_the_database_refuses_is_put_off_and_the_loop_goes_on(
     assert (group.failures, group.next_fetch_at) == (0, None)
     assert group.fetched_at is not None
     assert len(await rows_of(store, GroupMember)) == 1
+
+
+async def test_a_wid_that_is_in_force_by_another_login_is_not_refused(
+    store: Store, redis: Any
+) -> None:
+    """The account moved to another gateway login, under the same wId: it goes on by that."""
+    stage = Stage(store, Contacts(store, max_age=DAY), redis)
+    moved = FakeGateway(stage.clock)
+    stage.gateway.moves_to = moved
+    await stage.see()
+
+    await stage.run(60)
+
+    login = stage.accounts.login(BOT)
+    assert login is not None
+    assert (login.w_id, login.refused_w_id) == (W_ID, "")
+    assert moved.asked

@@ -1,6 +1,7 @@
 """Answers handed from an account that is offline to another: in the stores, beside a sender that still has them."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -8,11 +9,20 @@ from sqlalchemy import update
 from app.models.flow import Answer, Segment, Turn, WcId
 from app.models.message import Message
 from app.models.segment import SegmentRow, SegmentState
+from app.services.accounts import Accounts
 from app.services.handover import Handover, Move
+from app.services.left_messages import LeftMessages
 from app.services.outbox import Outbox
+from app.services.queue.leases import Leases
+from app.services.queue.redis_queue import RedisQueue
+from app.services.stages import utc_now
+from app.services.standing import Sign
 from app.services.store import Store
+from app.services.twins import SharedIds
+from app.utils.clock import SystemClock
+from app.workers.twin_keeper import TwinKeeper
 from tests.fixtures.callbacks import BOT, make_question, make_turn
-from tests.fixtures.stores import StoreFactory, keep, make_outbox, rows_of
+from tests.fixtures.stores import RecordingBell, StoreFactory, keep, make_outbox, rows_of
 
 OTHER = WcId("wxid_bot_other")
 ANSWER = Answer(text="甲乙", conversation_id="c-1", dify_message_id="m-1")
@@ -142,3 +152,74 @@ async def test_a_mark_that_is_not_committed_yet_is_waited_for(store_factory: Sto
 
     assert await moving == []
     assert set(await owners(here)) == {BOT}
+
+
+async def test_what_cannot_be_moved_hides_nothing_however_much_it_is(
+    store: Store, outbox: Outbox, handover: Handover
+) -> None:
+    """Only one account got it; what another person is owed behind it goes."""
+    alone = make_turn(await keep(store, make_question(new_msg_id="1", from_user="wxid_x")), fence=9)
+    segments = [Segment(seq=number, content="甲") for number in range(501)]
+    await outbox.plan(replace(alone, user=WcId("wxid_x")), segments, ANSWER)
+    turn = await answered(store, outbox)
+
+    moves = await handover.move([BOT], [OTHER])
+
+    assert [one.message_id for one in moves] == [turn.message_id]
+
+
+async def test_nothing_is_written_where_nothing_can_be_moved(
+    store: Store, outbox: Outbox, handover: Handover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else got the message, or it has to stay behind one that nobody else got."""
+    alone = make_turn(await keep(store, make_question(new_msg_id="1")), fence=9)
+    await outbox.plan(alone, [Segment(seq=0, content="甲")], ANSWER)
+    await answered(store, outbox)
+
+    def transact(_: object) -> None:
+        pytest.fail("a write for nothing")
+
+    monkeypatch.setattr(store, "transact", transact)
+    assert await handover.move([BOT], [OTHER]) == []
+
+
+async def test_it_is_known_for_whom_a_question_waits_that_another_account_could_answer(
+    store: Store, handover: Handover
+) -> None:
+    """Not for one whose questions nobody else got."""
+    third = WcId("wxid_bot_third")
+    await keep(store, make_question(new_msg_id="1"))
+    await keep(store, make_question(new_msg_id="1", bot_wc_id=OTHER))
+    await keep(store, make_question("别的", new_msg_id="2", bot_wc_id=third))
+
+    assert await handover.has_waiting([BOT, third], [OTHER]) == {BOT}
+    assert await handover.has_waiting([BOT], [third]) == set()
+
+
+async def test_an_account_that_fails_takes_nothing_over_and_nobody_is_let_go_for_it(
+    store: Store, outbox: Outbox, handover: Handover, redis_queue: RedisQueue
+) -> None:
+    """It has enough to do with its own; as soon as it works it gets what waits."""
+    await answered(store, outbox)
+    accounts = Accounts(store)
+    accounts.learn([(BOT, "w1"), (OTHER, "w2")], time=int(utc_now().timestamp()))
+    accounts.notice(BOT, Sign.NOT_LISTED)
+    accounts.notice(OTHER, Sign.FAILS)
+    clock = SystemClock()
+    keeper = TwinKeeper(
+        left=LeftMessages(store, SharedIds()),
+        handover=handover,
+        accounts=accounts,
+        queue=redis_queue,
+        bell=RecordingBell(),
+        lease=Leases(redis_queue._redis, holder="here", clock=clock, namespace="t:").task(
+            "twins", seconds=10
+        ),
+        clock=clock,
+    )
+
+    await keeper.look()
+    assert set(await owners(store)) == {BOT}
+    accounts.notice(OTHER, Sign.WORKS)
+    await keeper.look()
+    assert set(await owners(store)) == {OTHER}

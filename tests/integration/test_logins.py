@@ -96,7 +96,7 @@ async def test_a_login_that_is_away_leaves_the_other_alone(
     async with inside(**login_variables(second_gateway)) as bridge:
         await hear_both(bridge, second_gateway)
         await bridge.until_settled(1)
-        failed = await bridge.runtime.gateways.query_all()
+        failed = (await bridge.runtime.gateways.query_all()).values()
         assert texts(gateway) == ["甲"]
         second_gateway.faults.clear()
         await bridge.until_settled(2)

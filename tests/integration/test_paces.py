@@ -206,3 +206,32 @@ async def test_an_account_that_says_nothing_is_found_offline_and_back_by_polls(
         await bridge.until_settled(2)
 
     assert texts(gateway) == ["一", "二"]
+
+
+@INSIDE_EMBEDDED
+@pytest.mark.parametrize("has_reasons", [True, False])
+async def test_an_account_comes_back_where_the_gateway_has_no_list_of_logins(
+    inside: StartInside,
+    gateway: EcloudSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_reasons: bool,
+) -> None:
+    """Nothing is owed, so no send finds it out: it is asked in the ways that there are."""
+    hurry(monkeypatch)
+    monkeypatch.setattr("app.services.accounts.REFRESH_SECONDS", 0.2)
+    bot = next(iter(gateway.world.accounts))
+    async with inside() as bridge:
+        await bridge.hear("一 [[text=一]]")
+        await bridge.until_settled(1)
+        for path in ("/queryLoginWx", *(() if has_reasons else ("/offlineReason",))):
+            del gateway._endpoints[path]
+        gateway.set_online(bot, online=False, notice=False)
+        bridge.runtime.notices.give(WcId(bot))
+        await bridge.until_rows("SELECT 1 FROM accounts WHERE state = 'offline'")
+        gateway.set_online(bot, online=True)
+        await bridge.until_rows("SELECT 1 FROM accounts WHERE state = 'online'", seconds=10)
+        await bridge.hear("二 [[text=二]]")
+        await bridge.until_settled(2)
+
+    assert texts(gateway) == ["一", "二"]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from app import cli
 from app.models.segment import SEGMENTS, SegmentState
 from app.models.tables import Base
+from app.services.audit import Audit, Deed
 from app.services.erasure import erase, look_up
 from app.services.store import Store
 from simulators.dify import DifySimulator
@@ -70,9 +71,13 @@ async def test_no_table_knows_the_person_any_more_and_others_are_untouched(
     async with inside() as bridge:
         store = bridge.runtime.store
         first, second = await spoken(bridge)
+        await bridge.hear("没有 newMsgId [[text=好]]", person="小明", newMsgId=0)
+        await bridge.until_settled(3)
+        for action in ("queue.clear", "queue.free_lease"):
+            await Audit(store).note(Deed(operator="admin", action=action, subject=first))
         others = await traces(store, second, "别人的")
         counted = await bridge.rows("SELECT count(*) AS n FROM messages")
-        assert "messages" in await traces(store, first)
+        assert {"messages", "audit_log"} <= (await traces(store, first)).keys()
 
         told = await asyncio.to_thread(run, bridge, "erase", first, "--yes", "--json")
 
@@ -80,7 +85,7 @@ async def test_no_table_knows_the_person_any_more_and_others_are_untouched(
         assert await traces(store, second, "别人的") == others
         assert await bridge.rows("SELECT count(*) AS n FROM messages") == counted
     assert told.exit_code == 0
-    assert json.loads(told.stdout)["rows"]["messages"] == 1
+    assert json.loads(told.stdout)["rows"]["messages"] == 2
 
 
 async def test_waiting_questions_of_the_person_are_not_answered_and_the_next_one_is(

@@ -186,3 +186,39 @@ async def test_the_first_account_that_comes_back_answers_what_waited_for_both(
         await bridge.until_settled(3)
 
     assert words(gateway)[1:] == [Word(SECOND, "甲"), Word(SECOND, "乙")]
+
+
+async def test_a_person_whose_answer_still_waits_gets_the_next_one_behind_it(
+    inside: StartInside, gateway: EcloudSimulator
+) -> None:
+    """The other account heard it first and would be quicker; whoever waits for nothing is answered by it."""
+    async with inside(ECLOUD_SEND_GAP="2", ECLOUD_TARGET_GAP="0") as bridge:
+        await hear(bridge, "零 [[text=零]]", person="小红")
+        await bridge.until_settled(1)
+        await hear(bridge, "一 [[text=甲]]")
+        await bridge.until_rows(
+            "SELECT 1 FROM messages WHERE question LIKE '一%' AND state = 'answered'"
+        )
+        await hear(bridge, "二 [[text=乙]]", by=[SECOND, FIRST])
+        await hear(bridge, "三 [[text=丙]]", by=[SECOND, FIRST], person="小红")
+        await bridge.until_settled(4)
+
+    assert [word for word in words(gateway) if word.text in "甲乙"] == [
+        Word(FIRST, "甲"),
+        Word(FIRST, "乙"),
+    ]
+    assert Word(SECOND, "丙") in words(gateway)
+
+
+@INSIDE_EMBEDDED
+async def test_what_was_left_to_an_account_is_taken_up_though_it_is_ours_no_more(
+    inside: StartInside,
+) -> None:
+    """Nor is there a gateway: the question has to wait for one, and not to be forgotten."""
+    async with inside(works=False) as bridge:
+        await hear(bridge, "@二号助手\u2005一 [[text=好]]", by=[FIRST], mentioned=[SECOND])
+        await bridge.until_rows("SELECT 1 FROM messages WHERE state = 'left'")
+        await bridge.execute("DELETE FROM accounts")
+    async with inside(ECLOUD_BASE_URL="", ECLOUD_AUTHORIZATION="") as bridge:
+        assert len(bridge.runtime.accounts.own_ids) < 2
+        await bridge.until_rows("SELECT 1 FROM messages WHERE state = 'answered'", seconds=10)

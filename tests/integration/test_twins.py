@@ -17,6 +17,7 @@ from app.models.flow import (
     MessageId,
     Noted,
     Question,
+    Refused,
     WcId,
 )
 from app.models.message import Message, MessageState
@@ -154,6 +155,25 @@ async def test_copies_on_the_disk_are_settled_when_sql_is_back(
     asked = [(row.new_msg_id, row.bot_wc_id) for row in rows if row.state == "received"]
     assert asked == [("70001", BOT), ("70002", OTHER), ("70003", BOT)]
     assert await redis_queue.depths([USER]) == [3]
+
+
+async def test_a_copy_on_the_disk_for_which_there_was_no_room_is_no_odd_line(
+    switch: SwitchedStore, redis_queue: RedisQueue, tmp_path: Path
+) -> None:
+    """Whether the other copy is in SQL or lies there, too: each callback has its verdict."""
+    parts = Parts(switch, redis_queue, tmp_path / "spill", per_user=2)
+    early, late = copies(1, BOT, OTHER)
+    await parts.accept(early)
+    switch.is_away = True
+    receipts = [await parts.accept(one) for one in [*copies(2, BOT, OTHER), late]]
+    assert isinstance(receipts[-1], Refused)
+    switch.is_away = False
+    await parts.inbox.replay()
+
+    ledger = await read_ledger(switch)
+    assert (ledger.received, len(await rows_of(switch, Message))) == (4, 4)
+    assert list((tmp_path / "spill").glob("*.odd")) == []
+    assert await redis_queue.depths([USER]) == [2]
 
 
 async def test_a_commit_that_seemed_to_fail_makes_nobody_yield_to_himself(store: Store) -> None:

@@ -1,6 +1,7 @@
 """The order of sending for one account."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -169,3 +170,28 @@ def test_every_group_gets_its_segments_once_and_in_the_order_of_planning(
         got[group_of[sent]].append(sent)
     assert got == expected
     assert len(lanes) == 0
+
+
+def test_what_comes_late_from_another_account_goes_before_what_was_planned_after_it() -> None:
+    """But not into an answer that is begun."""
+    lanes = Lanes()
+    lanes.add([segment(3, message=2, group="a"), segment(4, message=2, group="a", seq=1)])
+    lanes.add([segment(8, message=4, group="a")])
+    [lane] = lanes.candidates(0.0)
+    assert lanes.take(lane).id == 3
+
+    lanes.add([segment(1, message=1, group="a"), segment(2, message=1, group="a", seq=1)])
+    lanes.add([segment(6, message=3, group="a"), segment(5, message=5, group="b")])
+
+    assert [one for one in drain(lanes) if one != 5] == [4, 1, 2, 6, 8]
+
+
+def test_nothing_comes_before_a_segment_that_may_be_under_way() -> None:
+    """Whose call is waited for stays the head."""
+    lanes = Lanes()
+    lanes.add(
+        [replace(segment(3, message=2, group="a"), tries=1), segment(4, message=3, group="a")]
+    )
+    lanes.add([segment(1, message=1, group="a")])
+
+    assert drain(lanes) == [3, 1, 4]

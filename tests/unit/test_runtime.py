@@ -14,6 +14,7 @@ from app.peers import make_apps, make_eclouds
 from app.runtime import (
     Role,
     data_folder,
+    gateway_hosts,
     group_defaults,
     is_embedded,
     open_runtime,
@@ -87,6 +88,19 @@ def test_the_groups_defaults_are_the_settings() -> None:
     assert not defaults.mention_sender
     assert not defaults.rules.tells_quoted
     assert group_defaults(settings_of()).rules.tells_quoted
+
+
+def test_attachments_may_come_from_the_gateway_of_any_login() -> None:
+    """Each may stand inside; no other host may."""
+    second = [{"name": "second", "base_url": "http://10.0.0.2:9899", "authorization": "token"}]
+    settings = settings_of(
+        ECLOUD_BASE_URL="http://10.0.0.1:9899",
+        ECLOUD_AUTHORIZATION="token",
+        ECLOUD_ACCOUNTS=json.dumps(second),
+    )
+
+    assert gateway_hosts(settings) == {"10.0.0.1", "10.0.0.2"}
+    assert gateway_hosts(settings_of()) == set()
 
 
 async def test_peers_are_built_only_when_they_are_named() -> None:
