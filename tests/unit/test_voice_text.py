@@ -25,6 +25,7 @@ from app.services.hearing import Hearing
 from app.services.inbox_rows import make_row, row_from_record
 from app.services.stages import utc_now
 from app.services.voice_text import SPOKEN, spoken, voice_of, voice_text
+from app.utils.clock import SystemClock
 from app.workers.fallbacks import Fallbacks
 from app.workers.peer_watch import Admission
 from app.workers.takeover import Takeover
@@ -109,8 +110,11 @@ async def test_what_is_still_to_be_heard_is_neither_another_apps_nor_another_acc
     """Only the account that got it can fetch it, and the other app may be deaf; heard, it is a text."""
     turn = replace(make_turn(MessageId(1)), voice=VOICE)
     admission = Admission(user=turn.user, app=turn.app)
-    nobody: Any = SimpleNamespace(offline_ids={turn.bot_wc_id})
-    takeover = Takeover(handover=nobody, accounts=nobody, watch=nobody)
+    two = {turn.bot_wc_id, "wxid_other"}
+    nobody: Any = SimpleNamespace(offline_ids={turn.bot_wc_id}, own_ids=two)
+    takeover = Takeover(
+        handover=nobody, turns=nobody, accounts=nobody, watch=nobody, clock=SystemClock()
+    )
     fallbacks = Fallbacks({turn.app: "other"}, turns=nobody, watch=nobody)
 
     assert await takeover.instead(turn, admission) == (turn, admission)
