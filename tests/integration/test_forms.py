@@ -114,6 +114,41 @@ async def test_what_is_no_answer_to_the_form_is_a_question_and_the_form_waits_on
     assert submissions(dify) == [{"action": "a1"}]
 
 
+async def test_what_was_said_before_the_form_was_shown_is_a_question(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Of two messages in a row the second is no answer to the form that the first one gets."""
+    async with inside(**only(dify, DIFY_STREAMING_ENABLED="true")) as bridge:
+        await bridge.hear(f"{ORDER} [[fields=note]] [[after=好:{{note}}]]")
+        await bridge.hear("几点下班 [[text=六点。]]")
+        await bridge.until_settled(2)
+        waiting = await pending(bridge)
+        await bridge.hear("2 太贵")
+        await bridge.until_settled(3)
+
+    assert said(gateway)[1:] == ["六点。", "好:太贵"]
+    assert submissions(dify) == [{"action": "a2", "note": "太贵"}]
+    assert waiting == 1
+
+
+@INSIDE_EMBEDDED
+async def test_a_form_that_the_group_never_got_takes_no_answer(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Nobody can have meant it."""
+    async with inside(**only(dify, DIFY_STREAMING_ENABLED="true")) as bridge:
+        await bridge.hear(f"{ORDER} {AFTER}")
+        await bridge.until_settled(1)
+        await bridge.execute("UPDATE segments SET state = 'failed'")
+        await bridge.hear("1 [[text=一。]]")
+        await bridge.until_settled(2)
+        await bridge.hear("同意")
+        await bridge.until_settled(3)
+
+    assert said(gateway)[1] == "一。"
+    assert submissions(dify) == []
+
+
 @INSIDE_EMBEDDED
 async def test_a_number_needs_no_mention_where_a_form_waits(
     inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
