@@ -37,6 +37,7 @@ from app.services.media import note_links
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
+from app.services.quoting import without_quoted
 from app.services.recap import Recap
 from app.services.rescue import Rescue
 from app.services.resuming import FORM_GONE, Gone, Resuming
@@ -171,7 +172,7 @@ class Replies:
     async def _answer(self, one: _Try) -> None:
         turn = one.turn
         if turn.form is not None and not turn.begun:
-            choice = choice_of_form(turn.form.form, turn.question)
+            choice = choice_of_form(turn.form.form, without_quoted(turn.question))
             if choice is not None and await self._is_resumed(one, turn.form, choice):
                 return
         elif turn.unheard is not None:
