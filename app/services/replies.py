@@ -175,7 +175,8 @@ class Replies:
             choice = choice_of_form(turn.form.form, without_quoted(turn.question))
             if choice is not None and await self._is_resumed(one, turn.form, choice):
                 return
-        elif turn.unheard is not None:
+        # What was submitted to the form is followed there; this was asked, and may be answered.
+        if turn.unheard is not None:
             one.budget.begin(self._budget)
             if await self._is_fetched(one, turn.unheard):
                 return
