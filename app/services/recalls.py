@@ -33,6 +33,7 @@ from app.utils.log import message_context
 LOOKS = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
 PENDING_AT_MOST = 10_000
 RECALLED = IgnoreReason.RECALLED
+ATTACHMENT = IgnoreReason.ATTACHMENT
 
 _M = MESSAGES.c
 #: Nobody has planned an answer yet, here or through another account of ours.
@@ -77,7 +78,7 @@ _BY_ID = select(_M.id).where(
     _M.state.in_((*_OPEN, MessageState.IGNORED)),
     _M.bot_wc_id == bindparam("bot"),
     _M.msg_id == bindparam("msg"),
-    or_(_M.state != MessageState.IGNORED, _M.verdict == RECALLED),
+    or_(_M.state != MessageState.IGNORED, _M.verdict.in_((RECALLED, ATTACHMENT))),
 )
 _LOCK = (
     select(_M.id, _M.state, _M.verdict, _M.journal_id)
@@ -185,12 +186,15 @@ async def take_back(
         None: there was nothing to take back.
     """
     row = (await connection.execute(_LOCK, {"this_id": message_id})).one_or_none()
-    if row is None or not (row.state in _OPEN or row.verdict == RECALLED):
+    if row is None or not (row.state in _OPEN or row.verdict in (RECALLED, ATTACHMENT)):
         return None
-    is_waiting = row.state in _WAITS
+    waits_for_question = row.verdict == ATTACHMENT
+    is_waiting = row.state in _WAITS or waits_for_question
     if is_waiting:
         outcome = {"state": MessageState.IGNORED, "verdict": RECALLED, "done_at": utc_now()}
-        values = {**outcome, "runs_alone": False, **(words or {})}
+        # Of what somebody sent, the text is nothing that he wrote: it is where the file can be had.
+        gone = {"text": None} if waits_for_question else {}
+        values = {**outcome, "runs_alone": False, **(words or {}), **gone}
         await connection.execute(_CHANGE, {"this_id": message_id, **values})
     cancelled = await cancel_unsent(connection, message_id, ALL_SEGMENTS)
     if not is_waiting and not cancelled:

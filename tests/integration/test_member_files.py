@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from simulators import ecloud_kinds as kinds
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_callbacks import group_callback
 from simulators.ecloud_media import PNG
-from tests.fixtures.inside import Inside, StartInside
+from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
 
 IMAGE = '<?xml version="1.0"?>\n<msg>\n\t<img aeskey="0011" length="51361" md5="449f" />\n</msg>\n'
 
@@ -76,6 +77,34 @@ async def test_a_picture_goes_along_with_the_next_question_and_no_later_one(
     assert (fetched.name, fetched.facts["Authorization"]) == (msg_id, "")
     [call] = gateway.recorder.of("request", "/getMsgImg")
     assert call.facts["body"]["content"] == IMAGE
+
+
+@INSIDE_EMBEDDED
+@pytest.mark.parametrize("keeps", ["true", "false"])
+async def test_a_picture_that_was_taken_back_goes_along_with_nothing(
+    inside: StartInside,
+    dify: DifySimulator,
+    keeps: str,
+) -> None:
+    """Nor can it be had any more, whatever is kept of what was ignored."""
+    async with inside(MESSAGE_PROCESSING_KEEP_IGNORED_TEXT=keeps) as bridge:
+        await show(bridge)
+        [sent] = await bridge.rows("SELECT msg_id, new_msg_id, group_id FROM messages")
+        recall = kinds.recall(
+            room=sent["group_id"],
+            msg_id=int(sent["msg_id"]),
+            new_msg_id=int(sent["new_msg_id"]),
+            name="小明",
+        )
+        body = json.loads(bridge.callback(recall.content, **recall.extra))
+        await bridge.take(json.dumps({**body, "messageType": recall.message_type}).encode())
+        await bridge.until_rows("SELECT 1 FROM messages WHERE verdict = 'recalled'")
+        await bridge.hear("这是什么 [[text=猫]]")
+        await bridge.until_settled(1)
+        [row] = await bridge.rows("SELECT text FROM messages WHERE verdict = 'recalled'")
+
+    assert given(dify) == []
+    assert row["text"] is None
 
 
 async def test_pictures_outlive_the_process_and_come_in_order(
