@@ -15,7 +15,7 @@ from app.models.flow import Answer, MessageId, Segment, Turn, WcId
 from app.models.message import Message
 from app.models.segment import SegmentRow
 from app.runtime import Role
-from app.services.errors import StaleFence, StoreUnavailable
+from app.services.errors import QueueUnavailable, StaleFence, StoreUnavailable
 from app.services.outbox import Outbox
 from app.services.recalls import Recalls, take_back
 from app.services.store import Store
@@ -284,6 +284,61 @@ async def test_while_the_database_is_away_a_recall_waits(switch: SwitchedStore) 
     await recalls.flush()
 
     assert await recalls.among([message_id]) == {message_id}
+
+
+async def test_looks_are_counted_from_when_the_database_is_there_again(
+    switch: SwitchedStore,
+) -> None:
+    """The question comes out of a spill file a while after that, however long the outage was."""
+    clock = SteppedClock()
+    recalls = Recalls(switch, clock, keeps_text=False)
+    questions = [make_question(), make_question()]
+    for question in questions:
+        recalls.note(make_origin(), Recall(new_msg_id=question.message.origin.new_msg_id))
+    switch.is_away = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await recalls.flush()
+        clock.step(600)
+
+    switch.is_away = False
+    for _ in range(10):
+        await recalls.flush()
+        clock.step(0.1)
+    ids = {await keep(switch, question) for question in questions}
+    clock.step(30)
+    await recalls.flush()
+
+    assert await recalls.among(ids) == ids
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_as_long_as_something_is_spilled_no_recall_is_forgotten(
+    store: Store, *, knows: bool
+) -> None:
+    """Nor as long as nobody can tell; afterwards it is."""
+    clock, spilled = SteppedClock(), True
+
+    async def is_spilling() -> bool:
+        if spilled and not knows:
+            raise QueueUnavailable
+        return spilled
+
+    recalls = Recalls(store, clock, keeps_text=False, is_spilling=is_spilling)
+    early, late = make_question(), make_question()
+    for question in (early, late):
+        recalls.note(make_origin(), Recall(new_msg_id=question.message.origin.new_msg_id))
+    for _ in range(60):
+        await recalls.flush()
+        clock.step(10)
+    first = await keep(store, early)
+    spilled = False
+    await recalls.flush()
+    clock.step(600)
+    second = await keep(store, late)
+    await recalls.flush()
+
+    assert await recalls.among([first, second]) == {first}
 
 
 def recall_body(bridge: Inside, body: dict[str, Any]) -> bytes:
