@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import bindparam, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.content import Recall
 from app.models.flow import IgnoreReason, MessageId, Origin, WcId
 from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.pending_form import PENDING_FORMS
+from app.models.suggestion import SUGGESTIONS
 from app.services.conversations import close_turn, take_turn_out
 from app.services.errors import QueueUnavailable, StoreUnavailable
 from app.services.finishing import finish_sent
@@ -97,6 +99,11 @@ _LOCK = (
     .with_for_update()
 )
 _CHANGE = MESSAGES.update().where(_M.id == bindparam("this_id"))
+#: What the end of an answer offers; nobody can take up what nobody read.
+_OFFERS = tuple(
+    delete(table).where(table.c.message_id == bindparam("this_id"))
+    for table in (PENDING_FORMS, SUGGESTIONS)
+)
 _AMONG = select(_M.id).where(
     _M.id.in_(bindparam("these_ids", expanding=True)),
     _M.state == MessageState.IGNORED,
@@ -246,6 +253,9 @@ async def take_back(
     cancelled = await cancel_unsent(connection, message_id, ALL_SEGMENTS)
     if not is_waiting and not cancelled:
         return None
+    if cancelled:
+        for offer in _OFFERS:
+            await connection.execute(offer, {"this_id": message_id})
     if row.state == MessageState.ANSWERED:
         await connection.execute(_CHANGE, {"this_id": message_id, "verdict": RECALLED})
     await _enter(connection, message_id, row.journal_id)
