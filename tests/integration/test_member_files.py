@@ -223,3 +223,25 @@ async def test_an_old_picture_is_not_meant(inside: StartInside, dify: DifySimula
         await bridge.until_settled(1)
 
     assert given(dify) == []
+
+
+@INSIDE_EMBEDDED
+async def test_a_picture_sent_before_a_reply_to_a_form_waits_for_the_next_question(
+    inside: StartInside, dify: DifySimulator
+) -> None:
+    """The form takes none; whoever sends one means something by it."""
+    dify.add_app("app-forms", "chatflow")
+    settings = {"DIFY_API_KEY": "app-forms", "DIFY_STREAMING_ENABLED": "true"}
+    async with inside(**settings) as bridge:
+        await bridge.hear("下单 [[form=请确认。]] [[actions=同意|拒绝]] [[after=好]]")
+        await bridge.until_settled(1)
+        await show(bridge)
+        await bridge.hear("1")
+        await bridge.until_settled(2)
+        await bridge.hear("这是什么 [[text=猫]]")
+        await bridge.until_settled(3)
+        await bridge.hear("还有呢 [[text=没有]]")
+        await bridge.until_settled(4)
+
+    assert given(dify, -2) == [("image", "image.png", PNG)]
+    assert given(dify, -1) == []
