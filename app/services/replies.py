@@ -185,11 +185,13 @@ class Replies:
             # Another answer must not follow these parts.
             await self._close_short(one)
             return
+        # Neither a place at Dify nor the try's time is spent on what comes from elsewhere.
+        files = await self._enclosing.files(turn)
         try:
             async with self._gate.slot() as slot:
                 one.slot = slot
                 one.budget.begin(self._budget)
-                await self._ask_with_healing(one)
+                await self._ask_with_healing(one, files)
         except (StaleFence, LeaseLost, StoreUnavailable):
             raise
         except Exception as error:
@@ -266,9 +268,8 @@ class Replies:
         logger.warning("reply.cut_short", planned=one.reply.planned, error=code)
         await one.reply.cut_short()
 
-    async def _ask_with_healing(self, one: _Try) -> None:
+    async def _ask_with_healing(self, one: _Try, files: tuple[ChatFile, ...]) -> None:
         conversation = one.turn.conversation_id
-        files = await self._enclosing.files(one.turn)
         try:
             await self._ask(one, conversation, one.turn.question, files)
         except (DifyConversationGone, DifyConversationSpoilt) as error:

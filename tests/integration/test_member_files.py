@@ -245,3 +245,22 @@ async def test_a_picture_sent_before_a_reply_to_a_form_waits_for_the_next_questi
 
     assert given(dify, -2) == [("image", "image.png", PNG)]
     assert given(dify, -1) == []
+
+
+@INSIDE_EMBEDDED
+async def test_the_time_for_a_file_is_not_taken_from_the_try(
+    inside: StartInside,
+    gateway: EcloudSimulator,
+    dify: DifySimulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is fetched before the question has a place at Dify and before its time runs."""
+    monkeypatch.setattr("app.services.enclosing.RETRY_PAUSE", 1.5)
+    async with inside(MESSAGE_PROCESSING_QUEUE_TIMEOUT="1") as bridge:
+        gateway.faults.set("media_late", times=1)
+        await show(bridge)
+        await bridge.hear("这是什么 [[text=猫]]")
+        [message] = await bridge.until_settled(1)
+
+    assert message["attempts"] == 0
+    assert [name for _, name, _ in given(dify)] == ["image.png"]
