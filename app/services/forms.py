@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.flow import Answer, Form, FormAction, Origin, PendingForm, SegmentKind, Turn
+from app.models.flow import Answer, Form, FormAction, Origin, PendingForm, SegmentKind, Turn, WcId
 from app.models.pending_form import PENDING_FORMS, PendingFormRow
 from app.models.segment import SEGMENTS, SegmentState
 from app.services.stages import utc_now
@@ -84,6 +84,7 @@ async def load_form(connection: AsyncConnection, turn: Turn) -> PendingForm | No
             expires_at=row.expires_at,
             said=row.said,
         ),
+        bot_wc_id=WcId(row.bot_wc_id),
         conversation_id=row.dify_conversation_id,
         dify_message_id=row.dify_message_id,
         task_id=row.dify_task_id,
@@ -129,8 +130,9 @@ async def save_form(connection: AsyncConnection, turn: Turn, answer: Answer, for
 
 
 async def drop_form(connection: AsyncConnection, turn: Turn) -> None:
-    """The form is filled in, or gone."""
-    await connection.execute(_DROP, _this(turn))
+    """The form is filled in, or gone; it is of the account that offered it."""
+    owner = turn.form.bot_wc_id if turn.form is not None else ""
+    await connection.execute(_DROP, {**_this(turn), "this_bot": owner or turn.bot_wc_id})
 
 
 def _this_person(bot: str, group: str, user: str) -> dict[str, Any]:
