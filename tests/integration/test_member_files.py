@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 
+from app.console.reading.messages import MessageFilter, read_messages
+from app.console.shown import said_in
+from app.services import export
+from app.services.stages import utc_now
 from simulators import ecloud_kinds as kinds
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
@@ -264,3 +268,20 @@ async def test_the_time_for_a_file_is_not_taken_from_the_try(
 
     assert message["attempts"] == 0
     assert [name for _, name, _ in given(dify)] == ["image.png"]
+
+
+@INSIDE_EMBEDDED
+async def test_what_waits_for_a_question_is_shown_by_name_and_is_nobodys_words(
+    inside: StartInside,
+) -> None:
+    """Neither found by a search for words nor exported as such."""
+    async with inside() as bridge:
+        await show(bridge, xml_of("周报.xlsx"), code="80009")
+        store, now = bridge.runtime.store, utc_now()
+        listed = await read_messages(store, MessageFilter(), before=None, now=now)
+        found = await read_messages(store, MessageFilter(text="appmsg"), before=None, now=now)
+        exported = [one async for one in export.read_messages(store, export.Extent())]
+
+    assert [said_in(row) for row in listed.rows] == ["[文件:周报.xlsx]"]
+    assert list(found.rows) == []
+    assert [one["text"] for one in exported] == [None]
