@@ -246,7 +246,13 @@ def _assemble(
     groups = Groups(store, group_defaults(settings))
     contacts = Contacts(store, max_age=timedelta(seconds=settings.contacts.max_age))
     room_news = RoomNewsBook(store)
-    recalls = Recalls(store, clock, keeps_text=processing.keep_ignored_text)
+    spill_signs = SpillSigns(redis, holder=holder)
+    recalls = Recalls(
+        store,
+        clock,
+        keeps_text=processing.keep_ignored_text,
+        is_spilling=spill_signs.anybody,
+    )
     bell = OutboxBell(redis)
     eclouds = make_eclouds(settings.ecloud, http)
     notices = OfflineNotices(redis)
@@ -267,7 +273,7 @@ def _assemble(
         leases=Leases(redis, holder=holder, clock=clock),
         limits=Limits(redis, process=holder),
         bell=bell,
-        spill_signs=SpillSigns(redis, holder=holder),
+        spill_signs=spill_signs,
         paces=Paces(redis),
         notices=notices,
         stages=stages,

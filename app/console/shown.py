@@ -6,6 +6,9 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment
 
+from app.models.flow import IgnoreReason
+from app.services.inbox_rows import file_of_text
+
 #: Colours of avatars, as in the stylesheet.
 COLOURS: Final = 6
 MINUTE: Final = 60
@@ -26,8 +29,20 @@ def add_filters(environment: Environment, zone: ZoneInfo) -> None:
         "colour": colour_of,
         "initial": initial_of,
         "cut": cut,
+        "said": said_in,
     }
     environment.filters.update(filters)
+
+
+def said_in(row: Any) -> str:
+    """What somebody wrote in a message; a picture or a file goes by its name."""
+    if row.verdict != IgnoreReason.ATTACHMENT:
+        return row.text or ""
+    file = file_of_text(row.text)
+    if file is None:
+        return ""
+    mark = "图片" if file.is_image else "文件"
+    return f"[{mark}:{file.name}]" if file.name else f"[{mark}]"
 
 
 def shown_time(moment: datetime | None, zone: ZoneInfo, *, now: datetime) -> str:

@@ -386,6 +386,8 @@ class PendingForm:
     """A form that waits for a person, and the run behind it."""
 
     form: Form
+    #: The account of ours in whose answer it is; the reply may be answered by another one.
+    bot_wc_id: WcId = WcId("")
     conversation_id: str = ""
     dify_message_id: str = ""
     task_id: str = ""

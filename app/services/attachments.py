@@ -5,11 +5,12 @@ It waits in the row of its own message, so it outlives the process; the question
 that group takes it, and no later one does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.flow import IgnoreReason, MemberFile, Turn
 from app.models.message import MESSAGES, MessageState
@@ -32,7 +33,7 @@ _TAKERS = (
     MessageState.DONE,
 )
 _BEFORE = (
-    select(_M.state, _M.verdict, _M.text)
+    select(_M.id, _M.state, _M.verdict, _M.text, _M.twin_of, _M.dify_run_id)
     .where(
         _M.from_user == bindparam("user"),
         _M.state.in_((MessageState.IGNORED, *_TAKERS)),
@@ -43,6 +44,16 @@ _BEFORE = (
     )
     .order_by(_M.id.desc())
     .limit(_MOST_ROWS)
+)
+#: Which question began each of these runs; whatever else has one of them filled in its form.
+_BEGAN = (
+    select(func.min(_M.id))
+    .where(
+        _M.from_user == bindparam("user"),
+        _M.state.in_(_TAKERS),
+        _M.dify_run_id.in_(bindparam("runs", expanding=True)),
+    )
+    .group_by(_M.dify_run_id)
 )
 
 
@@ -76,14 +87,34 @@ class Attachments:
         }
         async with self._store.read() as connection:
             rows = (await connection.execute(_BEFORE, values)).all()
-        return files_before(rows)
+            replies = await _replies_to_forms(connection, turn.user, rows)
+        return files_before(rows, replies)
 
 
-def files_before(rows: Iterable[Any]) -> tuple[MemberFile, ...]:
-    """What was sent since the last question (pure); rows come newest first, and so go the oldest."""
+async def _replies_to_forms(
+    connection: AsyncConnection, user: str, rows: Iterable[Any]
+) -> set[int]:
+    """Those of the rows that filled in a form: nothing went along with them."""
+    with_run = {row.id: row.dify_run_id for row in rows if row.dify_run_id}
+    is_of_use = with_run and any(row.verdict == IgnoreReason.ATTACHMENT for row in rows)
+    if not is_of_use:
+        return set()
+    this = {"user": user, "runs": sorted(set(with_run.values()))}
+    return with_run.keys() - set(await connection.scalars(_BEGAN, this))
+
+
+def files_before(rows: Iterable[Any], replies: Collection[int] = ()) -> tuple[MemberFile, ...]:
+    """
+    What was sent since the last question (pure); rows come newest first, and so go the oldest.
+
+    Args:
+        replies: ids of rows that filled in a form; they took nothing.
+    """
     files: list[MemberFile] = []
     for row in rows:
-        if row.state in _TAKERS or len(files) == MAX_FILES:
+        # Another account's copy of a question was given what came before it.
+        is_taker = (row.state in _TAKERS and row.id not in replies) or row.twin_of is not None
+        if is_taker or len(files) == MAX_FILES:
             break
         file = file_of_text(row.text) if row.verdict == IgnoreReason.ATTACHMENT else None
         if file is not None:

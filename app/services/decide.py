@@ -98,14 +98,15 @@ def decide(
     told = _command(message, rules, own_accounts) or _feedback(message, rules)
     if told is not None:
         return told
-    asked = _chosen(message, rules, offered, is_awaited=is_awaited)
+    chosen = _chosen(message, rules, offered, is_awaited=is_awaited)
     meant = _accounts_meant(message, own_accounts)
-    asked = asked or _apply_trigger(message, rules, bot=meant[0])
+    asked = chosen or _apply_trigger(message, rules, bot=meant[0])
     if isinstance(asked, IgnoreReason):
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
-    quoted = message.quoted if rules.tells_quoted else None
+    # Whoever quotes the list or the form and types a number means the number.
+    quoted = message.quoted if rules.tells_quoted and not chosen else None
     question = Question(message=message, text=with_quoted(asked.strip(), quoted))
     return _asked_or_left(question, meant, offline)
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, select, true
 
 from app.models.contact import CONTACTS
 from app.models.conversation import CONVERSATIONS
-from app.models.flow import WcId
+from app.models.flow import IgnoreReason, WcId
 from app.models.message import MESSAGES
 from app.services.store import Store
 from app.utils.ids import LAST_ID, id_at
@@ -155,7 +155,10 @@ def _message_record(row: Any, names: Mapping[str, str]) -> Record:
         "from_user": row.from_user,
         "user_name": names.get(row.from_user, "") or row.sender_name,
     }
-    return own | {column.name: _plain(getattr(row, column.name)) for column in _MESSAGE_COLUMNS}
+    columns = {column.name: _plain(getattr(row, column.name)) for column in _MESSAGE_COLUMNS}
+    # What waits there for the next question is nothing that somebody wrote.
+    words = {"text": None} if row.verdict == IgnoreReason.ATTACHMENT else {}
+    return own | columns | words
 
 
 def _plain(value: Any) -> str | int | None:

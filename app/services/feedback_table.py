@@ -1,5 +1,6 @@
 """Feedback that Dify has still to be told: rows of the inbox, with the answers that they are about."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from app.models.segment import SEGMENTS
 from app.services.stages import utc_now
 from app.services.store import Store
 
-#: Rows of one look.
+#: Rows that are read at a time.
 PAGE = 100
 
 _M = MESSAGES.c
@@ -38,9 +39,9 @@ _WAITING = (
             _ANSWERED, _ANSWERED.c.id == _S.message_id
         )
     )
-    .where(_M.state == MessageState.RATING)
+    .where(_M.state == MessageState.RATING, _M.id > bindparam("after"))
     .order_by(_M.id)
-    .limit(PAGE)
+    .limit(bindparam("limit"))
 )
 _THIS = update(MESSAGES).where(_M.id == bindparam("this_id"), _M.state == MessageState.RATING)
 
@@ -69,15 +70,26 @@ class FeedbackTable:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def waiting(self) -> list[Rated]:
+    async def waiting(self) -> AsyncIterator[Rated]:
         """
-        The oldest ones.
+        All of them, the oldest first: those that one app does not take hold up no other's.
 
         Raises:
-            StoreUnavailable: nothing is known.
+            StoreUnavailable: the rest is not known.
         """
+        after, limit = -1, PAGE
+        while True:
+            page = await self._page(after, limit)
+            for one in page:
+                yield one
+            if len(page) < limit:
+                return
+            after = page[-1].message_id
+
+    async def _page(self, after: int, limit: int) -> list[Rated]:
         async with self._store.read() as connection:
-            rows = (await connection.execute(_WAITING)).all()
+            this = {"after": after, "limit": limit}
+            rows = (await connection.execute(_WAITING, this)).all()
         return [
             Rated(
                 message_id=MessageId(row.id),

@@ -31,8 +31,12 @@ def choice_of_form(form: Form, text: str) -> Choice | None:
     The choice; None: the reply has nothing to do with the form.
 
     An action is named by its number or its title, alone or in front of words; words go into the
-    first text that the form asks for. Words alone mean the first action.
+    first text that the form asks for. Words alone mean the first action, but nothing that begins with
+    the number of an action that there is not; where there is one action only, nobody needs its number.
     """
+    number, _ = _numbered(text.strip())
+    if number is not None and number > len(form.actions) > 1:
+        return None
     action, words = _named(form, text.strip())
     if action is not None and (not words or form.fields):
         return Choice(action=action.id, inputs=_filled(form, words), is_explicit=True)
@@ -42,10 +46,16 @@ def choice_of_form(form: Form, text: str) -> Choice | None:
     return Choice(action=first.id, inputs=_filled(form, text.strip()), is_explicit=False)
 
 
-def _named(form: Form, text: str) -> tuple[FormAction | None, str]:
-    number, words = number_of(text), ""
+def _numbered(text: str) -> tuple[int | None, str]:
+    """The number in front, and the words behind it."""
+    number = number_of(text)
     if number is None and (found := _NUMBERED.fullmatch(text)):
-        number, words = int(unicodedata.normalize("NFKC", found[1])), found[2].strip()
+        return int(unicodedata.normalize("NFKC", found[1])), found[2].strip()
+    return number, ""
+
+
+def _named(form: Form, text: str) -> tuple[FormAction | None, str]:
+    number, words = _numbered(text)
     if number is not None:
         return (form.actions[number - 1], words) if number <= len(form.actions) else (None, "")
     folded = text.casefold()

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.flow import Answer, Form, FormAction, Origin, PendingForm, Turn
+from app.models.flow import Answer, Form, FormAction, Origin, PendingForm, SegmentKind, Turn, WcId
 from app.models.pending_form import PENDING_FORMS, PendingFormRow
+from app.models.segment import SEGMENTS, SegmentState
 from app.services.stages import utc_now
 from app.services.store import Store, upsert
 
@@ -25,6 +26,15 @@ _PENDS = select(_P.id).where(_OF_PERSON, _IS_YOUNG).limit(1)
 _THIS = _OF_PERSON & (_P.app == bindparam("this_app"))
 _LOAD = select(PENDING_FORMS).where(_THIS)
 _DROP = delete(PENDING_FORMS).where(_THIS)
+#: States of a segment that the group has seen, or perhaps has.
+_SEEN = (SegmentState.SENDING, SegmentState.SENT, SegmentState.UNKNOWN)
+#: The text that the answer ends with is the form.
+_SHOWN = (
+    select(SEGMENTS.c.state, SEGMENTS.c.sending_at)
+    .where(SEGMENTS.c.message_id == bindparam("this_id"), SEGMENTS.c.kind == SegmentKind.TEXT)
+    .order_by(SEGMENTS.c.seq.desc())
+    .limit(1)
+)
 
 
 class Forms:
@@ -55,9 +65,16 @@ class Forms:
 
 
 async def load_form(connection: AsyncConnection, turn: Turn) -> PendingForm | None:
-    """What the turn's app wants its person to fill in; None: nothing, or under another key."""
+    """
+    What the turn's app wants its person to fill in.
+
+    Returns:
+        None: nothing, or under another key, or what he said is older than the form in the group.
+    """
     row = (await connection.execute(_LOAD, _this(turn))).first()
     if row is None or row.key_digest != turn.key_digest:
+        return None
+    if not await _could_answer(connection, turn, row):
         return None
     return PendingForm(
         form=Form(
@@ -67,11 +84,23 @@ async def load_form(connection: AsyncConnection, turn: Turn) -> PendingForm | No
             expires_at=row.expires_at,
             said=row.said,
         ),
+        bot_wc_id=WcId(row.bot_wc_id),
         conversation_id=row.dify_conversation_id,
         dify_message_id=row.dify_message_id,
         task_id=row.dify_task_id,
         workflow_run_id=row.dify_run_id,
     )
+
+
+async def _could_answer(connection: AsyncConnection, turn: Turn, row: Any) -> bool:
+    """Whether the form was in the group, or on its way there, when the turn's message came."""
+    if turn.received_at is None or turn.received_at < row.offered_at:
+        return False
+    shown = (await connection.execute(_SHOWN, {"this_id": row.message_id})).first()
+    if shown is None:
+        return True
+    is_called = shown.sending_at is not None and shown.sending_at <= turn.received_at
+    return is_called and shown.state in _SEEN
 
 
 async def save_form(connection: AsyncConnection, turn: Turn, answer: Answer, form: Form) -> None:
@@ -101,8 +130,9 @@ async def save_form(connection: AsyncConnection, turn: Turn, answer: Answer, for
 
 
 async def drop_form(connection: AsyncConnection, turn: Turn) -> None:
-    """The form is filled in, or gone."""
-    await connection.execute(_DROP, _this(turn))
+    """The form is filled in, or gone; it is of the account that offered it."""
+    owner = turn.form.bot_wc_id if turn.form is not None else ""
+    await connection.execute(_DROP, {**_this(turn), "this_bot": owner or turn.bot_wc_id})
 
 
 def _this_person(bot: str, group: str, user: str) -> dict[str, Any]:

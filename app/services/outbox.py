@@ -159,10 +159,10 @@ class Outbox:
             await self._journal.enter(
                 connection, turn, row, columns, answer=answer.said, outcome=verdict
             )
+            if answer.ends_form:
+                await drop_form(connection, turn)
             if answer.form is not None:
                 await save_form(connection, turn, answer, answer.form)
-            elif answer.ends_form:
-                await drop_form(connection, turn)
             if answer.conversation_id not in ("", turn.conversation_id):
                 await save_session(
                     connection, app=turn.app, turn=turn, conversation_id=answer.conversation_id

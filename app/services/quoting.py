@@ -1,11 +1,14 @@
 """A question together with the message that it quotes. Pure."""
 
+import re
+
 from app.models.content import Quoted
 from app.services.text import clean_nickname, clip, is_blank
 
 #: Most characters of the quoted message that go along with a question.
 MAX_QUOTED = 1_000
 UNKNOWN_NAME = "某人"
+_QUOTED = re.compile(r"\A「引用 [^「」]*」\n")
 
 
 def with_quoted(question: str, quoted: Quoted | None) -> str:
@@ -19,6 +22,11 @@ def with_quoted(question: str, quoted: Quoted | None) -> str:
         return question
     name = _without_brackets(clean_nickname(quoted.sender_name)) or UNKNOWN_NAME
     return f"「引用 {name}:{text}」\n{question}".strip()
+
+
+def without_quoted(question: str) -> str:
+    """What was typed, of what ``with_quoted`` made."""
+    return _QUOTED.sub("", question)
 
 
 def _bounded(text: str) -> str:

@@ -7,18 +7,21 @@ on it asks ``among`` every second.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import bindparam, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.content import Recall
 from app.models.flow import IgnoreReason, MessageId, Origin, WcId
 from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.pending_form import PENDING_FORMS
+from app.models.suggestion import SUGGESTIONS
 from app.services.conversations import close_turn, take_turn_out
+from app.services.errors import QueueUnavailable, StoreUnavailable
 from app.services.finishing import finish_sent
 from app.services.outbox_table import ALL_SEGMENTS, cancel_unsent
 from app.services.owed_segments import live_segments
@@ -31,8 +34,11 @@ from app.utils.log import message_context
 #: Each recall is carried out so many seconds after it was heard: the question may come later than its
 #: recall, and a segment whose call failed is planned again.
 LOOKS = (0.0, 1.0, 3.0, 10.0, 30.0, 60.0)
+#: As long as some process has callbacks that SQL does not know, the last look is repeated so often.
+AGAIN_SECONDS = 10.0
 PENDING_AT_MOST = 10_000
 RECALLED = IgnoreReason.RECALLED
+ATTACHMENT = IgnoreReason.ATTACHMENT
 
 _M = MESSAGES.c
 #: Nobody has planned an answer yet, here or through another account of ours.
@@ -60,6 +66,14 @@ class _Pending:
     def due_at(self) -> float:
         return self.heard_at + LOOKS[self.looks]
 
+    def anew(self, now: float) -> "_Pending":
+        """Looks begin from now on: what was spilled meanwhile comes only now."""
+        return replace(self, heard_at=now, looks=0)
+
+    def once_more(self, now: float) -> "_Pending":
+        """The last look is to be repeated."""
+        return replace(self, heard_at=now + AGAIN_SECONDS - LOOKS[self.looks])
+
     def looked(self) -> "_Pending | None":
         """With one look more; None: that was the last."""
         return replace(self, looks=self.looks + 1) if self.looks + 1 < len(LOOKS) else None
@@ -77,7 +91,7 @@ _BY_ID = select(_M.id).where(
     _M.state.in_((*_OPEN, MessageState.IGNORED)),
     _M.bot_wc_id == bindparam("bot"),
     _M.msg_id == bindparam("msg"),
-    or_(_M.state != MessageState.IGNORED, _M.verdict == RECALLED),
+    or_(_M.state != MessageState.IGNORED, _M.verdict.in_((RECALLED, ATTACHMENT))),
 )
 _LOCK = (
     select(_M.id, _M.state, _M.verdict, _M.journal_id)
@@ -85,6 +99,11 @@ _LOCK = (
     .with_for_update()
 )
 _CHANGE = MESSAGES.update().where(_M.id == bindparam("this_id"))
+#: What the end of an answer offers; nobody can take up what nobody read.
+_OFFERS = tuple(
+    delete(table).where(table.c.message_id == bindparam("this_id"))
+    for table in (PENDING_FORMS, SUGGESTIONS)
+)
 _AMONG = select(_M.id).where(
     _M.id.in_(bindparam("these_ids", expanding=True)),
     _M.state == MessageState.IGNORED,
@@ -92,14 +111,29 @@ _AMONG = select(_M.id).where(
 )
 
 
+async def _nobody_spills() -> bool:
+    return False
+
+
 class Recalls:
     """Takes recalls in and carries them out."""
 
-    def __init__(self, store: Store, clock: Clock, *, keeps_text: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        keeps_text: bool,
+        is_spilling: Callable[[], Awaitable[bool]] = _nobody_spills,
+    ) -> None:
         """
         Args:
             keeps_text: what was taken back is kept, as the text of ignored messages is.
+            is_spilling: whether some process has callbacks that SQL does not know yet; may raise
+                ``QueueUnavailable``.
         """
+        self._is_spilling = is_spilling
+        self._was_away = False
         self._store = store
         self._clock = clock
         self._keeps_text = keeps_text
@@ -121,14 +155,35 @@ class Recalls:
             StoreUnavailable: the rest is due as before.
         """
         now = self._clock.monotonic()
-        for recalled, pending in [item for item in self._pending.items() if item[1].due_at <= now]:
-            message_id = await self._find(recalled)
-            if message_id is not None:
-                await self._take_back(message_id)
-            if (later := pending.looked()) is None:
+        for recalled in [one for one, pending in self._pending.items() if pending.due_at <= now]:
+            try:
+                await self._look(recalled)
+            except StoreUnavailable:
+                self._was_away = True
+                raise
+            if self._was_away:
+                self._was_away = False
+                self._pending = {key: one.anew(now) for key, one in self._pending.items()}
+            pending = self._pending[recalled]
+            later = pending.looked()
+            if later is None and await self._may_come():
+                later = pending.once_more(now)
+            if later is None:
                 del self._pending[recalled]
             else:
                 self._pending[recalled] = later
+
+    async def _look(self, recalled: Recalled) -> None:
+        message_id = await self._find(recalled)
+        if message_id is not None:
+            await self._take_back(message_id)
+
+    async def _may_come(self) -> bool:
+        """Whether a question may be on its way from a spill file; so it is, if nobody knows."""
+        try:
+            return await self._is_spilling()
+        except QueueUnavailable:
+            return True
 
     async def among(self, message_ids: Collection[MessageId]) -> set[MessageId]:
         """
@@ -185,16 +240,22 @@ async def take_back(
         None: there was nothing to take back.
     """
     row = (await connection.execute(_LOCK, {"this_id": message_id})).one_or_none()
-    if row is None or not (row.state in _OPEN or row.verdict == RECALLED):
+    if row is None or not (row.state in _OPEN or row.verdict in (RECALLED, ATTACHMENT)):
         return None
-    is_waiting = row.state in _WAITS
+    waits_for_question = row.verdict == ATTACHMENT
+    is_waiting = row.state in _WAITS or waits_for_question
     if is_waiting:
         outcome = {"state": MessageState.IGNORED, "verdict": RECALLED, "done_at": utc_now()}
-        values = {**outcome, "runs_alone": False, **(words or {})}
+        # Of what somebody sent, the text is nothing that he wrote: it is where the file can be had.
+        gone = {"text": None} if waits_for_question else {}
+        values = {**outcome, "runs_alone": False, **(words or {}), **gone}
         await connection.execute(_CHANGE, {"this_id": message_id, **values})
     cancelled = await cancel_unsent(connection, message_id, ALL_SEGMENTS)
     if not is_waiting and not cancelled:
         return None
+    if cancelled:
+        for offer in _OFFERS:
+            await connection.execute(offer, {"this_id": message_id})
     if row.state == MessageState.ANSWERED:
         await connection.execute(_CHANGE, {"this_id": message_id, "verdict": RECALLED})
     await _enter(connection, message_id, row.journal_id)

@@ -37,6 +37,7 @@ from app.services.media import note_links
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.planning import plan_patiently
+from app.services.quoting import without_quoted
 from app.services.recap import Recap
 from app.services.rescue import Rescue
 from app.services.resuming import FORM_GONE, Gone, Resuming
@@ -171,10 +172,11 @@ class Replies:
     async def _answer(self, one: _Try) -> None:
         turn = one.turn
         if turn.form is not None and not turn.begun:
-            choice = choice_of_form(turn.form.form, turn.question)
+            choice = choice_of_form(turn.form.form, without_quoted(turn.question))
             if choice is not None and await self._is_resumed(one, turn.form, choice):
                 return
-        elif turn.unheard is not None:
+        # What was submitted to the form is followed there; this was asked, and may be answered.
+        if turn.unheard is not None:
             one.budget.begin(self._budget)
             if await self._is_fetched(one, turn.unheard):
                 return
@@ -183,11 +185,13 @@ class Replies:
             # Another answer must not follow these parts.
             await self._close_short(one)
             return
+        # Neither a place at Dify nor the try's time is spent on what comes from elsewhere.
+        files = await self._enclosing.files(turn)
         try:
             async with self._gate.slot() as slot:
                 one.slot = slot
                 one.budget.begin(self._budget)
-                await self._ask_with_healing(one)
+                await self._ask_with_healing(one, files)
         except (StaleFence, LeaseLost, StoreUnavailable):
             raise
         except Exception as error:
@@ -264,9 +268,8 @@ class Replies:
         logger.warning("reply.cut_short", planned=one.reply.planned, error=code)
         await one.reply.cut_short()
 
-    async def _ask_with_healing(self, one: _Try) -> None:
+    async def _ask_with_healing(self, one: _Try, files: tuple[ChatFile, ...]) -> None:
         conversation = one.turn.conversation_id
-        files = await self._enclosing.files(one.turn)
         try:
             await self._ask(one, conversation, one.turn.question, files)
         except (DifyConversationGone, DifyConversationSpoilt) as error:

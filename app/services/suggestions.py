@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.flow import Origin, Segment, Turn
+from app.models.flow import IgnoreReason, Origin, Segment, Turn
 from app.models.message import MESSAGES, UNFINISHED, MessageState
 from app.models.suggestion import SUGGESTIONS, Suggestion
 from app.services.outbox_table import insert_segments, next_seq
@@ -56,6 +56,9 @@ _LOCK = (
     .where(
         _M.id == bindparam("this_id"),
         _M.fence == bindparam("this_fence"),
+        # Neither taken back nor erased: that leaves nobody as its author.
+        _M.verdict != IgnoreReason.RECALLED,
+        _M.from_user == bindparam("this_user"),
         _M.state.in_(_ANSWERED),
         ~_newer_than(bindparam("this_id")),
     )
@@ -108,7 +111,8 @@ class Suggestions:
         Plan the list as the last segment of the answer, which is planned already.
 
         Returns:
-            False: the person has asked again, or somebody else has the message; nothing was planned.
+            False: the person has asked again, took the question back or was erased, or somebody else
+            has the message; nothing was planned.
 
         Raises:
             StoreUnavailable: it is unknown whether it is planned.

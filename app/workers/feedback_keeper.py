@@ -68,12 +68,11 @@ class FeedbackKeeper:
         await self._lease.free()
 
     async def _look(self, stop: asyncio.Event) -> None:
-        rows = await self._table.waiting()
-        waiting = {one.message_id for one in rows}
-        self._due_at = {key: at for key, at in self._due_at.items() if key in waiting}
+        waiting: set[MessageId] = set()
         #: Answers of which an older feedback waits: a newer one must not be overwritten by it.
         held: set[MessageId] = set()
-        for one in rows:
+        async for one in self._table.waiting():
+            waiting.add(one.message_id)
             # Others may have begun with it while Dify took its time.
             if stop.is_set() or not await self._lease.hold():
                 return
@@ -81,6 +80,7 @@ class FeedbackKeeper:
                 is_closed = await self._settle(one, is_held=one.answered_id in held)
             if not is_closed and one.answered_id is not None:
                 held.add(one.answered_id)
+        self._due_at = {key: at for key, at in self._due_at.items() if key in waiting}
 
     async def _settle(self, one: Rated, *, is_held: bool) -> bool:
         """Whether it is closed."""

@@ -125,6 +125,32 @@ async def test_an_older_rating_that_waits_never_overwrites_a_newer_one(
 
 
 @INSIDE_EMBEDDED
+async def test_ratings_of_an_app_that_fails_hold_up_no_others(
+    inside: StartInside,
+    gateway: EcloudSimulator,
+    dify: DifySimulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many wait."""
+    monkeypatch.setattr("app.services.feedback_table.PAGE", 2)
+    monkeypatch.setattr(feedback_keeper, "FIRST_PAUSE", 60.0)
+    async with inside() as bridge:
+        await bridge.hear("一 [[text=甲]]")
+        await bridge.hear("二 [[text=乙]]", person="小红")
+        first, second = await bridge.until_settled(2)
+        number = [one.content.endswith("甲") for one in gateway.sent].index(True)
+        dify.faults.set("http_500", endpoints=[f"*/{first['dify_message_id']}/feedbacks"])
+        for text in ("赞", "踩", "赞", "踩"):
+            await bridge.take(rating(bridge, text, number=number))
+        await bridge.take(rating(bridge, "踩", number=1 - number))
+        [told] = await bridge.until_rows(TOLD, seconds=20)
+        waiting = await bridge.rows("SELECT 1 FROM messages WHERE state = 'rating'")
+
+    assert [one[2] for one in ratings(dify) if one[0] == second["dify_message_id"]] == ["dislike"]
+    assert (told["detail"], len(waiting)) == ("told", 4)
+
+
+@INSIDE_EMBEDDED
 async def test_what_dify_refuses_or_never_takes_is_given_up(
     inside: StartInside,
     gateway: EcloudSimulator,

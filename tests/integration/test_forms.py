@@ -1,6 +1,7 @@
 """Runs that wait for a person: the form in the group, the reply, and the rest of the answer."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from app.models.flow import WcId
 from app.services.erasure import erase
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
+from simulators.ecloud_callbacks import QUOTATION, quotation
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
 
 APP = "app-forms"
@@ -33,6 +35,23 @@ def submissions(dify: DifySimulator) -> list[dict[str, Any]]:
     """What was filled in, form by form."""
     runs = dify._questions.human_input.runs.values()
     return [one for run in runs for one in run.filled]
+
+
+def quoting(bridge: Inside, text: str) -> bytes:
+    """A callback in which somebody quotes what was sent last."""
+    room, sent = bridge.gateway.speech.find_group("体验群"), bridge.gateway.sent[-1]
+    data = quotation(
+        text,
+        group=room,
+        name="小助手",
+        timestamp=1_767_000_000,
+        sender=sent.bot,
+        content=sent.content,
+        new_msg_id=sent.new_msg_id,
+    )
+    return json.dumps(
+        {**json.loads(bridge.callback("", **data)), "messageType": QUOTATION}
+    ).encode()
 
 
 async def pending(bridge: Inside) -> int:
@@ -112,6 +131,64 @@ async def test_what_is_no_answer_to_the_form_is_a_question_and_the_form_waits_on
 
     assert set(said(gateway)) == {SHOWN, "六点。", "别人的。", "已记下:a1。"}
     assert submissions(dify) == [{"action": "a1"}]
+
+
+async def test_what_was_said_before_the_form_was_shown_is_a_question(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Of two messages in a row the second is no answer to the form that the first one gets."""
+    async with inside(**only(dify, DIFY_STREAMING_ENABLED="true")) as bridge:
+        await bridge.hear(f"{ORDER} [[fields=note]] [[after=好:{{note}}]]")
+        await bridge.hear("几点下班 [[text=六点。]]")
+        await bridge.until_settled(2)
+        waiting = await pending(bridge)
+        await bridge.hear("2 太贵")
+        await bridge.until_settled(3)
+
+    assert said(gateway)[1:] == ["六点。", "好:太贵"]
+    assert submissions(dify) == [{"action": "a2", "note": "太贵"}]
+    assert waiting == 1
+
+
+@INSIDE_EMBEDDED
+@pytest.mark.parametrize("trigger", ["all", "mention"])
+async def test_a_reply_that_quotes_the_form_is_what_was_typed(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator, trigger: str
+) -> None:
+    """The form itself goes neither into its field nor in the way of the number."""
+    settings = only(dify, DIFY_STREAMING_ENABLED="true", GROUPS_TRIGGER=trigger)
+    async with inside(**settings) as bridge:
+        bot = next(iter(gateway.world.accounts))
+        order = f"{ORDER} [[fields=note]] [[again=再看看。]] [[after=好:{{note}}]]"
+        await bridge.hear(order, atlist=[bot])
+        await bridge.until_settled(1)
+        await bridge.take(quoting(bridge, "2 太贵"))
+        await bridge.until_settled(2)
+        await bridge.take(quoting(bridge, "便宜一点"))
+        await bridge.until_settled(3)
+
+    assert submissions(dify) == [
+        {"action": "a2", "note": "太贵"},
+        {"action": "a1", "note": "便宜一点"},
+    ]
+
+
+@INSIDE_EMBEDDED
+async def test_a_form_that_the_group_never_got_takes_no_answer(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """Nobody can have meant it."""
+    async with inside(**only(dify, DIFY_STREAMING_ENABLED="true")) as bridge:
+        await bridge.hear(f"{ORDER} {AFTER}")
+        await bridge.until_settled(1)
+        await bridge.execute("UPDATE segments SET state = 'failed'")
+        await bridge.hear("1 [[text=一。]]")
+        await bridge.until_settled(2)
+        await bridge.hear("同意")
+        await bridge.until_settled(3)
+
+    assert said(gateway)[1] == "一。"
+    assert submissions(dify) == []
 
 
 @INSIDE_EMBEDDED

@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 
+from app.console.reading.messages import MessageFilter, read_messages
+from app.console.shown import said_in
+from app.services import export
+from app.services.stages import utc_now
+from simulators import ecloud_kinds as kinds
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_callbacks import group_callback
 from simulators.ecloud_media import PNG
-from tests.fixtures.inside import Inside, StartInside
+from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
 
 IMAGE = '<?xml version="1.0"?>\n<msg>\n\t<img aeskey="0011" length="51361" md5="449f" />\n</msg>\n'
 
@@ -76,6 +81,34 @@ async def test_a_picture_goes_along_with_the_next_question_and_no_later_one(
     assert (fetched.name, fetched.facts["Authorization"]) == (msg_id, "")
     [call] = gateway.recorder.of("request", "/getMsgImg")
     assert call.facts["body"]["content"] == IMAGE
+
+
+@INSIDE_EMBEDDED
+@pytest.mark.parametrize("keeps", ["true", "false"])
+async def test_a_picture_that_was_taken_back_goes_along_with_nothing(
+    inside: StartInside,
+    dify: DifySimulator,
+    keeps: str,
+) -> None:
+    """Nor can it be had any more, whatever is kept of what was ignored."""
+    async with inside(MESSAGE_PROCESSING_KEEP_IGNORED_TEXT=keeps) as bridge:
+        await show(bridge)
+        [sent] = await bridge.rows("SELECT msg_id, new_msg_id, group_id FROM messages")
+        recall = kinds.recall(
+            room=sent["group_id"],
+            msg_id=int(sent["msg_id"]),
+            new_msg_id=int(sent["new_msg_id"]),
+            name="小明",
+        )
+        body = json.loads(bridge.callback(recall.content, **recall.extra))
+        await bridge.take(json.dumps({**body, "messageType": recall.message_type}).encode())
+        await bridge.until_rows("SELECT 1 FROM messages WHERE verdict = 'recalled'")
+        await bridge.hear("这是什么 [[text=猫]]")
+        await bridge.until_settled(1)
+        [row] = await bridge.rows("SELECT text FROM messages WHERE verdict = 'recalled'")
+
+    assert given(dify) == []
+    assert row["text"] is None
 
 
 async def test_pictures_outlive_the_process_and_come_in_order(
@@ -194,3 +227,61 @@ async def test_an_old_picture_is_not_meant(inside: StartInside, dify: DifySimula
         await bridge.until_settled(1)
 
     assert given(dify) == []
+
+
+@INSIDE_EMBEDDED
+async def test_a_picture_sent_before_a_reply_to_a_form_waits_for_the_next_question(
+    inside: StartInside, dify: DifySimulator
+) -> None:
+    """The form takes none; whoever sends one means something by it."""
+    dify.add_app("app-forms", "chatflow")
+    settings = {"DIFY_API_KEY": "app-forms", "DIFY_STREAMING_ENABLED": "true"}
+    async with inside(**settings) as bridge:
+        await bridge.hear("下单 [[form=请确认。]] [[actions=同意|拒绝]] [[after=好]]")
+        await bridge.until_settled(1)
+        await show(bridge)
+        await bridge.hear("1")
+        await bridge.until_settled(2)
+        await bridge.hear("这是什么 [[text=猫]]")
+        await bridge.until_settled(3)
+        await bridge.hear("还有呢 [[text=没有]]")
+        await bridge.until_settled(4)
+
+    assert given(dify, -2) == [("image", "image.png", PNG)]
+    assert given(dify, -1) == []
+
+
+@INSIDE_EMBEDDED
+async def test_the_time_for_a_file_is_not_taken_from_the_try(
+    inside: StartInside,
+    gateway: EcloudSimulator,
+    dify: DifySimulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is fetched before the question has a place at Dify and before its time runs."""
+    monkeypatch.setattr("app.services.enclosing.RETRY_PAUSE", 1.5)
+    async with inside(MESSAGE_PROCESSING_QUEUE_TIMEOUT="1") as bridge:
+        gateway.faults.set("media_late", times=1)
+        await show(bridge)
+        await bridge.hear("这是什么 [[text=猫]]")
+        [message] = await bridge.until_settled(1)
+
+    assert message["attempts"] == 0
+    assert [name for _, name, _ in given(dify)] == ["image.png"]
+
+
+@INSIDE_EMBEDDED
+async def test_what_waits_for_a_question_is_shown_by_name_and_is_nobodys_words(
+    inside: StartInside,
+) -> None:
+    """Neither found by a search for words nor exported as such."""
+    async with inside() as bridge:
+        await show(bridge, xml_of("周报.xlsx"), code="80009")
+        store, now = bridge.runtime.store, utc_now()
+        listed = await read_messages(store, MessageFilter(), before=None, now=now)
+        found = await read_messages(store, MessageFilter(text="appmsg"), before=None, now=now)
+        exported = [one async for one in export.read_messages(store, export.Extent())]
+
+    assert [said_in(row) for row in listed.rows] == ["[文件:周报.xlsx]"]
+    assert list(found.rows) == []
+    assert [one["text"] for one in exported] == [None]

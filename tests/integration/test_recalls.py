@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,14 +12,18 @@ from typing_extensions import override
 
 from app.models.content import Recall
 from app.models.conversation import Conversation
-from app.models.flow import Answer, MessageId, Segment, Turn, WcId
+from app.models.flow import Answer, Form, FormAction, MessageId, Segment, Turn, WcId
 from app.models.message import Message
+from app.models.pending_form import PendingFormRow
 from app.models.segment import SegmentRow
+from app.models.suggestion import Suggestion
 from app.runtime import Role
-from app.services.errors import StaleFence, StoreUnavailable
+from app.services.erasure import erase
+from app.services.errors import QueueUnavailable, StaleFence, StoreUnavailable
 from app.services.outbox import Outbox
 from app.services.recalls import Recalls, take_back
 from app.services.store import Store
+from app.services.suggestions import Suggestions
 from app.utils.clock import SystemClock
 from simulators import ecloud_kinds as kinds
 from simulators.dify import DifySimulator
@@ -112,6 +117,35 @@ async def test_an_answer_that_waits_for_the_account_is_not_sent(
     row = await row_of(store, Message, turn.message_id)
     assert (row.state, row.verdict, row.journal_id) == ("done", "recalled", None)
     assert await rows_of(store, Conversation) == []
+
+
+async def test_what_the_end_of_the_answer_offered_is_gone_with_it(
+    store: Store, outbox: Outbox, turn: Turn
+) -> None:
+    """Nobody read the form or the list, so nobody can mean them; no list is planned behind, either."""
+    form = Form(token="t", actions=(FormAction("a", "同意"),))
+    await outbox.plan(turn, texts("甲", "乙"), replace(ANSWER, form=form))
+    suggestions = Suggestions(store)
+    offered = await suggestions.offer(turn, ["问"])
+
+    await recall_of(store, turn.message_id)
+    again = await suggestions.offer(turn, ["再问"])
+
+    assert (offered, again) == (True, False)
+    assert await rows_of(store, PendingFormRow) == []
+    assert await rows_of(store, Suggestion) == []
+    assert await states_of(store) == ["cancelled"] * 3
+
+
+async def test_somebody_who_was_erased_is_offered_no_list(
+    store: Store, outbox: Outbox, turn: Turn
+) -> None:
+    """It comes some seconds behind the answer."""
+    await outbox.plan(turn, texts("甲"), ANSWER)
+    await erase(store, turn.user)
+
+    assert not await Suggestions(store).offer(turn, ["问"])
+    assert await rows_of(store, Suggestion) == []
 
 
 async def test_the_journal_keeps_what_the_group_read(
@@ -284,6 +318,61 @@ async def test_while_the_database_is_away_a_recall_waits(switch: SwitchedStore) 
     await recalls.flush()
 
     assert await recalls.among([message_id]) == {message_id}
+
+
+async def test_looks_are_counted_from_when_the_database_is_there_again(
+    switch: SwitchedStore,
+) -> None:
+    """The question comes out of a spill file a while after that, however long the outage was."""
+    clock = SteppedClock()
+    recalls = Recalls(switch, clock, keeps_text=False)
+    questions = [make_question(), make_question()]
+    for question in questions:
+        recalls.note(make_origin(), Recall(new_msg_id=question.message.origin.new_msg_id))
+    switch.is_away = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await recalls.flush()
+        clock.step(600)
+
+    switch.is_away = False
+    for _ in range(10):
+        await recalls.flush()
+        clock.step(0.1)
+    ids = {await keep(switch, question) for question in questions}
+    clock.step(30)
+    await recalls.flush()
+
+    assert await recalls.among(ids) == ids
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_as_long_as_something_is_spilled_no_recall_is_forgotten(
+    store: Store, *, knows: bool
+) -> None:
+    """Nor as long as nobody can tell; afterwards it is."""
+    clock, spilled = SteppedClock(), True
+
+    async def is_spilling() -> bool:
+        if spilled and not knows:
+            raise QueueUnavailable
+        return spilled
+
+    recalls = Recalls(store, clock, keeps_text=False, is_spilling=is_spilling)
+    early, late = make_question(), make_question()
+    for question in (early, late):
+        recalls.note(make_origin(), Recall(new_msg_id=question.message.origin.new_msg_id))
+    for _ in range(60):
+        await recalls.flush()
+        clock.step(10)
+    first = await keep(store, early)
+    spilled = False
+    await recalls.flush()
+    clock.step(600)
+    second = await keep(store, late)
+    await recalls.flush()
+
+    assert await recalls.among([first, second]) == {first}
 
 
 def recall_body(bridge: Inside, body: dict[str, Any]) -> bytes:

@@ -186,6 +186,28 @@ async def test_dify_away_while_the_rest_is_fetched_is_waited_for(
 
 @INSIDE_EMBEDDED
 @pytest.mark.usefixtures("quick_probes")
+async def test_a_question_beside_a_form_that_waits_is_not_asked_twice(
+    inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
+) -> None:
+    """The next try fetches what the first one asked for."""
+    async with inside(MESSAGE_PROCESSING_MAX_RETRY_COUNT="0", **STREAM) as bridge:
+        await bridge.hear("下单 [[form=请确认。]] [[actions=同意|拒绝]]")
+        await bridge.until_settled(1)
+        dify.faults.set("down", endpoints=RECORDS)
+        await bridge.hear("几点下班 [[eof=0]] [[saved=0.1]] [[text=六点。]]")
+        await bridge.until_rows("SELECT 1 FROM messages WHERE attempts = 1", seconds=60)
+        dify.faults.clear()
+        messages = await bridge.until_settled(2, seconds=60)
+        waiting = await bridge.rows("SELECT 1 FROM pending_forms")
+
+    assert [one["verdict"] for one in messages] == ["answered"] * 2
+    assert said(gateway).endswith("六点。")
+    assert len(dify.questions()) == 2
+    assert len(waiting) == 1
+
+
+@INSIDE_EMBEDDED
+@pytest.mark.usefixtures("quick_probes")
 async def test_dify_away_for_good_closes_the_answer_with_its_parts(
     inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from app.models.flow import WcId
 from app.services.presence import Witness
+from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_world import Account
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
@@ -148,6 +149,34 @@ async def test_a_message_whose_account_is_known_to_be_offline_is_answered_by_the
 
     assert words(gateway) == [Word(SECOND, "好")]
     assert segments == [{"bot_wc_id": SECOND, "tries": 1}]
+
+
+@INSIDE_EMBEDDED
+async def test_a_form_that_the_other_account_filled_in_waits_no_more(
+    inside: StartInside,
+    gateway: EcloudSimulator,
+    dify: DifySimulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever account showed it; the next form is of the one that shows that."""
+    monkeypatch.setattr("app.workers.twin_keeper.LOOK_SECONDS", 1_000.0)
+    dify.add_app("app-forms", "chatflow")
+    settings = {"DIFY_API_KEY": "app-forms", "DIFY_STREAMING_ENABLED": "true"}
+    async with inside(**settings) as bridge:
+        await hear(bridge, "下单 [[form=请确认。]] [[actions=同意|拒绝]] [[again=真的?]]")
+        await bridge.until_settled(1)
+        shown = await bridge.rows("SELECT bot_wc_id FROM pending_forms")
+    async with inside(works=False, **settings) as bridge:
+        await hear(bridge, "1")
+        gateway.set_online(FIRST, online=False, notice=False)
+        await bridge.runtime.gateways.query_all()
+        bridge.runtime.accounts.doubt(WcId(FIRST), Witness.NOTICE)
+        await bridge.background.start()
+        await bridge.until_settled(2)
+        left = await bridge.rows("SELECT bot_wc_id FROM pending_forms")
+
+    assert shown == [{"bot_wc_id": FIRST}]
+    assert left == [{"bot_wc_id": SECOND}]
 
 
 @INSIDE_EMBEDDED

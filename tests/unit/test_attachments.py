@@ -20,6 +20,8 @@ class Row:
     state: MessageState
     verdict: str = ""
     text: str | None = None
+    twin_of: int | None = None
+    id: int = 0
 
 
 def file(number: int) -> MemberFile:
@@ -54,6 +56,18 @@ def test_what_was_sent_since_the_last_question_goes_along_in_order() -> None:
 def test_a_question_takes_what_was_before_it(state: MessageState) -> None:
     """However far it is."""
     assert files_before([Row(state), sent(1)]) == ()
+
+
+def test_another_accounts_copy_of_a_question_takes_what_was_before_it() -> None:
+    """The account that answered it gave it what it had itself."""
+    copy = Row(MessageState.IGNORED, IgnoreReason.OTHER_ACCOUNT, twin_of=5)
+
+    assert files_before([sent(2), copy, sent(1)]) == (file(2),)
+
+
+def test_a_reply_to_a_form_takes_nothing() -> None:
+    """Nothing goes along with it."""
+    assert files_before([Row(MessageState.DONE, id=3), sent(1)], {3}) == (file(1),)
 
 
 def test_files_of_one_question_are_bounded() -> None:

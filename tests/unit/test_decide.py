@@ -374,6 +374,12 @@ def test_a_number_asks_what_was_suggested_whatever_the_trigger_is(text: str) -> 
     assert choose(make_message(f"#{text}"), trigger=Trigger.PREFIX, prefixes=("#",)) == "多久到账"
 
 
+def test_a_number_below_the_quoted_list_asks_what_was_suggested_alone() -> None:
+    """The list is how it was chosen, not what is asked; other words keep their quote."""
+    assert choose(make_quote("2", of=BOT)) == "多久到账"
+    assert choose(make_quote("9", of=BOT)) == "「引用 小助手:先填表」\n9"
+
+
 @pytest.mark.parametrize("text", ["3", "0", "22", "2 个", "第2个", "2!", "-2", "", "二"])
 def test_what_is_no_number_of_the_list_is_as_ever(text: str) -> None:
     """The trigger says what it is."""

@@ -41,7 +41,22 @@ def test_an_action_is_named_by_its_number_or_title_in_front_of_words(
     assert choice.inputs == {"note": words, "more": ""}
 
 
-@pytest.mark.parametrize("text", ["太贵了", "4", "20 块", "同意书在哪"])
+@pytest.mark.parametrize("text", ["4", "9", "\uff19", "9. 太贵了"])
+def test_the_number_of_no_action_is_no_choice(text: str) -> None:
+    """Words or not: nobody agrees by a slip of the finger."""
+    assert choice_of_form(NOTE, text) is None
+
+
+@pytest.mark.parametrize("text", ["9", "5 箱"])
+def test_where_there_is_one_action_a_number_is_words(text: str) -> None:
+    """Such a form shows no numbers: it may ask how many."""
+    choice = choice_of_form(Form(token="t", actions=ACTIONS[:1], fields=("note",)), text)
+
+    assert choice is not None
+    assert choice.inputs == {"note": text}
+
+
+@pytest.mark.parametrize("text", ["太贵了", "20 块", "同意书在哪"])
 def test_words_alone_go_into_the_form_that_asks_for_some(text: str) -> None:
     """With its first action."""
     choice = choice_of_form(NOTE, text)

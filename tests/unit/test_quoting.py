@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from app.models.content import Quoted
 from app.models.flow import WcId
-from app.services.quoting import MAX_QUOTED, with_quoted
+from app.services.quoting import MAX_QUOTED, with_quoted, without_quoted
 
 
 def quoted(text: str, name: str = "张三") -> Quoted:
@@ -45,3 +45,11 @@ def test_what_was_quoted_is_bounded_and_cannot_leave_its_brackets(
     inside, end, typed = asked.partition("」")
     assert (inside.count("「"), end, typed.strip()) == (1, "」", question.strip())
     assert len(inside) <= MAX_QUOTED + 80
+
+
+@given(st.text() | BRACKETED, st.text() | BRACKETED, st.text(min_size=1))
+def test_what_was_typed_can_be_had_again(text: str, name: str, typed: str) -> None:
+    """Whatever was quoted."""
+    question = f"1{typed}1"
+
+    assert without_quoted(with_quoted(question, quoted(text, name))) == question

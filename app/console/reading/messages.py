@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.console.reading.names import Names, contains, find_groups, find_people, read_names
 from app.models.account import Account
+from app.models.flow import IgnoreReason
 from app.models.message import MESSAGES, MessageState
 from app.services.store import Store
 from app.utils.ids import id_at
@@ -42,12 +43,14 @@ STATES: Final[Mapping[str, tuple[MessageState, ...]]] = {
 LARGEST_ID: Final = 2**63 - 1
 
 _M = MESSAGES.c
+#: Its text is nothing that somebody wrote: it says where the file can be had.
+IS_FILE = _M.verdict == IgnoreReason.ATTACHMENT
 _LISTED = (
     _M.id,
     _M.from_user,
     _M.group_id,
     _M.sender_name,
-    func.substr(_M.text, 1, SHOWN_TEXT).label("text"),
+    case((IS_FILE, _M.text), else_=func.substr(_M.text, 1, SHOWN_TEXT)).label("text"),
     _M.state,
     _M.verdict,
     _M.attempts,
@@ -169,7 +172,7 @@ def conditions_of(
     if groups:
         conditions.append(_M.group_id.in_(groups))
     if choice.text:
-        conditions.append(_M.text.like(contains(choice.text), escape="!"))
+        conditions.append(_M.text.like(contains(choice.text), escape="!") & ~IS_FILE)
     return conditions
 
 
