@@ -60,8 +60,10 @@ def text_of(segments: Iterable[Segment]) -> str:
 
 
 def _seen(text: str) -> list[int]:
-    """The places of the characters that count."""
-    return [place for place, char in enumerate(blank_marks(text)) if not is_blank(char)]
+    """The places of the characters that count; what is blank in front was cut off."""
+    marked = blank_marks(text)
+    start = next((place for place, char in enumerate(marked) if not is_blank(char)), len(marked))
+    return [place for place, char in enumerate(marked) if place >= start and not char.isspace()]
 
 
 def _compared(text: str, places: Iterable[int]) -> str:
