@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from loguru import logger
-from sqlalchemy import Delete, Select, Update, bindparam, delete, select
+from sqlalchemy import Delete, Select, Table, Update, bindparam, delete, select
 
 from app.models.conversation import CONVERSATIONS
 from app.services.errors import ServiceError
@@ -16,7 +16,7 @@ from app.services.store import Store
 from app.utils.clock import Clock
 from app.utils.ids import EPOCH_MS, id_at
 from app.utils.loops import stopped_within
-from app.workers.retention_rules import Ages, Rule, make_rules
+from app.workers.retention_rules import Ages, Rule, make_rules, offers
 
 __all__ = ["Ages", "Retention"]
 
@@ -106,6 +106,8 @@ class Retention:
         try:
             for rule in self._rules:
                 await self._apply(walk, rule, id_at((now - rule.age).timestamp()))
+            for table, age in offers(self._ages):
+                await _remove_offers(walk, table, now - age)
             await _remove_turns(walk, now - self._ages.text)
         except _Ended:
             logger.info("retention.interrupted", rows=walk.touched)
@@ -146,6 +148,20 @@ async def _apply_window(walk: "_Walk", rule: Rule, start: int, end: int) -> bool
         # What was changed is not read again; what was deleted is not there again.
         start = ids[-1]
     return has_found
+
+
+async def _remove_offers(walk: "_Walk", table: Table, before: datetime) -> None:
+    """By their own time: an answer may come long after its question, behind what was walked over."""
+    is_old = table.c.offered_at < before
+    while True:
+        limit = walk.rows_at_once
+        page = select(table.c.id).where(is_old).order_by(table.c.id).limit(limit)
+        ids = await walk.read(page)
+        if ids:
+            # Its row may have been offered anew meanwhile.
+            await walk.write(delete(table).where(table.c.id.in_(ids), is_old), rows=len(ids))
+        if len(ids) < limit:
+            return
 
 
 async def _remove_turns(walk: "_Walk", before: datetime) -> None:

@@ -8,12 +8,11 @@ from sqlalchemy import (
     ColumnElement,
     Delete,
     Select,
+    Table,
     Update,
     delete,
-    false,
     func,
     select,
-    true,
     update,
 )
 
@@ -88,6 +87,11 @@ class Rule:
         return update(table).where(mine).values(**self.values)
 
 
+def offers(ages: Ages) -> tuple[tuple[Table, timedelta], ...]:
+    """What was offered, one row per person and group, and how long it is kept from then on."""
+    return ((SUGGESTIONS, OFFERS), (PENDING_FORMS, ages.text))
+
+
 def make_rules(ages: Ages) -> tuple[Rule, ...]:
     """All of them, in the order in which they are applied."""
     closed, is_open = _M.state.in_(CLOSED), _M.state.in_(_OPEN)
@@ -108,7 +112,5 @@ def make_rules(ages: Ages) -> tuple[Rule, ...]:
         Rule("text", ages.text, _M.id, has_text, no_text, is_open),
         Rule("ignored", ages.dedupe, _M.id, is_ignored, None, is_open),
         Rule("segments", ages.text, _S.message_id, ~is_owed, None, is_owed),
-        Rule("suggestions", OFFERS, SUGGESTIONS.c.message_id, true(), None, false()),
-        Rule("forms", ages.text, PENDING_FORMS.c.message_id, true(), None, false()),
         Rule("messages", oldest, _M.id, closed, None, is_open),
     )

@@ -10,7 +10,6 @@ from app.services import suggesting
 from app.services.errors import StoreUnavailable
 from app.services.stages import utc_now
 from app.services.suggestions import HEADING, shown_suggestions
-from app.utils.ids import LOW_BITS
 from app.workers.retention import Ages, Retention
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
@@ -241,11 +240,10 @@ async def test_old_lists_are_removed(
         )
         await keeper.remove_old()
         young = await bridge.rows("SELECT 1 FROM suggestions")
-        back = int(timedelta(days=2).total_seconds() * 1000) << LOW_BITS
-        await bridge.execute("UPDATE suggestions SET message_id = message_id - :back", back=back)
-        await Retention(
-            store=runtime.store, leases=runtime.leases, ages=keeper._ages, clock=runtime.clock
-        ).remove_old()
+        # The walk over the messages has passed this one long ago.
+        long_ago = utc_now() - timedelta(days=2)
+        await bridge.execute("UPDATE suggestions SET offered_at = :at", at=str(long_ago)[:26])
+        await keeper.remove_old()
         old = await bridge.rows("SELECT 1 FROM suggestions")
 
     assert (len(young), old) == (1, [])
