@@ -49,6 +49,8 @@ TOLD_WORDS: Final = {
     "nothing_to_replay": "选中的都不能重放。",
     "group_changed": "已保存,几秒内生效。",
     "queue_empty": "这个人没有等待的消息。",
+    "recalling": "已写下,随即从群里撤回。",
+    "nothing_to_recall": "没有可撤回的:发出已过两分钟,或还没有发出。",
     "queue_cleared": "已清空;这些消息在失败与重放里,原因是「队列被清空」。",
     "not_typed": "输入的 wxid 不对,没有清空。",
     "lease_freed": "租约已收回,这个人的下一条马上可以领取。",

@@ -43,6 +43,7 @@ PAGES: Final = (
     Page(path="/", handler=overview.show_overview, role=VIEWER),
     Page(path="/messages/", handler=messages.list_messages, role=VIEWER),
     Page(path="/messages/{id}", handler=messages.show_message, role=VIEWER),
+    Page(path="/messages/{id}/recall", handler=messages.recall_answer, role=OPERATOR, method=POST),
     Page(path="/failures/", handler=failures.list_failures, role=VIEWER),
     Page(path="/failures/estimate", handler=failures.estimate, role=OPERATOR, method=POST),
     Page(path="/failures/replay", handler=failures.start, role=OPERATOR, method=POST),

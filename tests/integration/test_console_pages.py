@@ -11,6 +11,7 @@ from app.models.message import MessageState
 from app.models.roles import OperatorRole
 from app.services.audit import Audit, DeedChoice
 from app.services.queue.protocol import Entry
+from app.services.stages import utc_now
 from tests.fixtures.console import Browser, Site, StartConsole, plan, say
 from tests.fixtures.inside import INSIDE_EMBEDDED
 
@@ -279,6 +280,39 @@ async def enqueued(site: Site, user: str, count: int) -> list[MessageId]:
     assert await queue.finish_rebuild("test", "epoch")
     await queue.enqueue(entries, user_bound=0, all_bound=0)
     return ids
+
+
+async def test_an_answer_is_taken_back_from_its_page_and_the_deed_is_kept(
+    console: StartConsole,
+) -> None:
+    """Within two minutes, by whoever may; a later one is said to be too old."""
+    ids = {"msg_id": "7", "new_msg_id": "8", "created_time": 9}
+    async with console() as site:
+        browser = await site.operator(OperatorRole.OPERATOR)
+        viewer = await site.operator(OperatorRole.VIEWER)
+        fresh, old = await say(site), await say(site)
+        await plan(site, fresh, "甲", "乙", **ids)
+        await plan(site, old, "丙", **ids, sent_at=utc_now() - timedelta(minutes=3))
+        pages = [
+            (await who.get(f"/console/messages/{one}")).words
+            for who, one in ((browser, fresh), (viewer, fresh), (browser, old))
+        ]
+        taken = await browser.send(f"/console/messages/{fresh}/recall")
+        late = await browser.send(f"/console/messages/{old}/recall")
+        refused = await viewer.send(f"/console/messages/{fresh}/recall")
+        rows = await site.inside.rows("SELECT content, state FROM segments ORDER BY content")
+        kept = await deeds(site, "answer.recall")
+
+    assert ["从群里撤回回答" in page for page in pages] == [True, False, False]
+    assert taken.place == f"/console/messages/{fresh}?told=recalling"
+    assert late.place == f"/console/messages/{old}?told=nothing_to_recall"
+    assert refused.status == 403
+    assert {row["content"]: row["state"] for row in rows} == {
+        "甲": "recalling",
+        "乙": "recalling",
+        "丙": "sent",
+    }
+    assert [subject for _, subject in kept] == [str(old), str(fresh)]
 
 
 async def test_a_queue_is_cleared_and_nothing_is_lost(console: StartConsole) -> None:

@@ -19,8 +19,11 @@ from app.console.reading.one_message import read_one
 from app.console.timeline import make_timeline
 from app.console.verdicts import explain, known_verdicts
 from app.console.visit import Visit
+from app.models.flow import MessageId
+from app.models.message import MessageState
 from app.services.letters import ReplayOptions, Resumption, decide_replay
 from app.services.stages import utc_now
+from app.services.take_backs import TakeBacks
 
 HERE: Final = "/console/messages/"
 RANGE_WORDS: Final = {
@@ -70,6 +73,7 @@ async def show_message(visit: Visit) -> Response:
     if found is None:
         return refusal(visit, HTTPStatus.NOT_FOUND, "没有这条消息,或已按保留期限清除。")
     row = found.row
+    fates = await TakeBacks(visit.parts.runtime.store).look(MessageId(row.id))
     return visit.page(
         "message_part.html" if visit.is_fragment else "message.html",
         one=found,
@@ -78,7 +82,22 @@ async def show_message(visit: Visit) -> Response:
         timeline=make_timeline(row, found.segments),
         explain=explain,
         can_replay=isinstance(decide_replay(found.letter, ReplayOptions()), Resumption),
+        can_recall=bool(fates.going) and row.state != MessageState.DEAD,
     )
+
+
+async def recall_answer(visit: Visit) -> Response:
+    """Take back what the bot said to a message; the account's sender carries it out."""
+    message_id = parse_id(visit.request.path_params["id"])
+    if message_id is None:
+        return refusal(visit, HTTPStatus.NOT_FOUND, "没有这条消息,或已按保留期限清除。")
+    runtime = visit.parts.runtime
+    await visit.parts.audit.note(visit.deed("answer.recall", str(message_id)))
+    fates = await TakeBacks(runtime.store).take(MessageId(message_id))
+    for bot in fates.bots:
+        await runtime.outbox.ring(bot)
+    is_taken = bool(fates.going or fates.cancelled)
+    return visit.go(f"{HERE}{message_id}", told="recalling" if is_taken else "nothing_to_recall")
 
 
 def _address(choice: MessageFilter, **more: Any) -> str:
