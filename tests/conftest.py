@@ -25,5 +25,5 @@ pytest_plugins = [
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Most tests wait for servers and timers: ``-n auto`` means twice the cores, eight at most."""
-    return min(8, 2 * (os.cpu_count() or 1))
+    """Most tests wait for servers and timers: ``-n auto`` means three times the cores, eight at most."""
+    return min(8, 3 * (os.cpu_count() or 1))

@@ -140,13 +140,15 @@ async def test_messages_are_replayed_by_id_and_each_refusal_is_told(store: Store
     dead, gone = await bury(store), await bury(store)
     waiting = await keep(store, make_question())
     async with store.write() as connection:
-        await connection.execute(update(Message).where(Message.id == gone).values(question=None))
+        await connection.execute(
+            update(Message).where(Message.id == gone).values(question=None, text=None)
+        )
     typed = [str(one) for one in (dead, 7, gone, waiting)]
 
     done = await run("replay", *typed)
     again = await run("replay", str(dead), "--json")
 
-    assert done.exit_code == again.exit_code == 1
+    assert (done.exit_code, again.exit_code) == (1, 1), (done.output, again.output)
     assert "已重放 1 条:1 条重新提问 Dify,0 条只继续发送(1 个用户)。" in done.stdout
     assert "没有重放 3 条" in done.stdout
     assert "  7:没有这条消息\n" in done.stdout

@@ -268,7 +268,7 @@ async def test_parts_of_a_stream_are_planned_before_its_end(
 async def test_a_replaced_text_cancels_what_is_not_out_yet(
     store: Store, outbox: Outbox, turn: Turn
 ) -> None:
-    """Sent ones stay, one on its way stays, planned ones are void; the replacement follows."""
+    """Sent ones are to be taken back, one on its way, too; planned ones are void; the replacement follows."""
     await outbox.plan_part(turn, texts("已发", "在途", "未发"), ANSWER)
     first, second, third = await outbox.open_segments(BOT, limit=9)
     await sent(outbox, first)
@@ -277,7 +277,7 @@ async def test_a_replaced_text_cancels_what_is_not_out_yet(
     await outbox.plan_part(turn, texts("替换", start=3), ANSWER, void=range(3))
 
     states = [row.state for row in await rows_of(store, SegmentRow)]
-    assert states == ["sent", "sending", "cancelled", "planned"]
+    assert states == ["recalling", "sending", "cancelled", "planned"]
     assert not await outbox.mark_sending(third, sender="s-1", sent=None)
 
 

@@ -93,10 +93,10 @@ async def test_a_cut_answer_is_what_was_finished_of_it(
     assert [row.conversation_id for row in await rows_of(store, Session)] == ["c-1"]
 
 
-async def test_the_journal_of_a_cut_answer_has_what_was_sent_of_a_replaced_text_too(
+async def test_the_journal_of_a_cut_answer_has_what_took_the_place_of_a_replaced_text(
     store: Store, outbox: Outbox, turn: Turn
 ) -> None:
-    """The group saw it; what was cancelled is not told."""
+    """What was out is taken back; what was cancelled is not told."""
     reply = make_reply(store, outbox, turn)
     for text in (LONG, LONG[::-1]):
         await reply.take(TextDelta(text=f"{text}\n\n"))
@@ -106,7 +106,7 @@ async def test_the_journal_of_a_cut_answer_has_what_was_sent_of_a_replaced_text_
     await reply.cut_short()
 
     [journal] = await rows_of(store, Conversation)
-    assert journal.content[0]["answer"] == f"{LONG}\n换成这样。"
+    assert journal.content[0]["answer"] == "换成这样。"
 
 
 def whole(text: str) -> Answer:

@@ -139,6 +139,7 @@ async def test_a_message_whose_account_is_known_to_be_offline_is_answered_by_the
     """Before anything is planned: the answer is the other one's from the beginning."""
     monkeypatch.setattr("app.workers.twin_keeper.LOOK_SECONDS", 1_000.0)
     async with inside(works=False) as bridge:
+        await bridge.runtime.gateways.query_all()
         await hear(bridge, "一 [[text=好]]")
         gateway.set_online(FIRST, online=False, notice=False)
         await bridge.runtime.gateways.query_all()
