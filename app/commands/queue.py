@@ -20,7 +20,6 @@ from app.commands.output import (
 )
 
 if TYPE_CHECKING:
-    from app.models.flow import MessageId
     from app.services.queue.overview import QueueOverview, UserQueue
     from app.services.store import Store
 
@@ -108,23 +107,20 @@ def queue_clear(
         typer.echo(f"{user} 有 {0 if waits is None else waits.depth} 条消息。", err=True)
         if typer.prompt("确定放弃的话,再写一遍 wxid", err=True).strip() != user:
             fail("没有清空。")
-    count = _clear(user, None if waits is None else waits.in_hand)
+    count = _clear(user)
     if as_json:
         print_json({"user": printable(user), "cleared": count})
         return
     typer.echo(f"放弃了 {count} 条消息;要重放:python -m app.cli failed replay --user {user}")
 
 
-def _clear(user: str, spared: "MessageId | None") -> int:
-    """
-    How many messages were given up.
-
-    Args:
-        spared: what a worker has in hand.
-    """
+def _clear(user: str) -> int:
+    """How many messages were given up; what a worker has in hand by now is spared."""
     from app.models.flow import WcId  # noqa: PLC0415 - late
     from app.services.audit import ON_THE_MACHINE, Deed  # noqa: PLC0415 - late
     from app.services.clearing import Clearing  # noqa: PLC0415 - late
+    from app.services.errors import QueueUnavailable  # noqa: PLC0415 - late
+    from app.services.queue.overview import QueueOverview  # noqa: PLC0415 - late
     from app.services.queue.redis_queue import RedisQueue  # noqa: PLC0415 - late
     from app.utils.redis_client import close_redis, make_redis  # noqa: PLC0415 - late
 
@@ -134,12 +130,17 @@ def _clear(user: str, spared: "MessageId | None") -> int:
     async def work(store: "Store") -> int:
         redis = make_redis(url)
         try:
+            waits = await QueueOverview(redis).user(WcId(user), elements=1)
+            spared = None if waits is None else waits.in_hand
             clearing = Clearing(store, RedisQueue(redis, worker=ON_THE_MACHINE))
             return await clearing.clear(WcId(user), spared=spared, by=by)
         finally:
             await close_redis(redis)
 
-    return with_database(work)
+    try:
+        return with_database(work)
+    except QueueUnavailable as error:
+        fail(f"Redis 连不上({error})")
 
 
 def reachable_redis_url(url: str) -> str:
