@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.commands.output import WRONG_USE, fail
-from app.utils.ids import LAST_ID
+from app.utils.ids import parse_id
 
 if TYPE_CHECKING:
     from app.services.dead_letters import Choice
@@ -80,7 +80,9 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 def parse_ids(texts: Sequence[str]) -> list[int]:
     """Message ids as they were typed, each once, in the order of receipt; ends the command at others."""
+    ids = set()
     for text in texts:
-        if not re.fullmatch(r"[0-9]{1,19}", text) or not 0 < int(text) <= LAST_ID:
+        if not (parsed := parse_id(text)):
             fail(f"不是消息编号:{text!r}", WRONG_USE)
-    return sorted({int(text) for text in texts})
+        ids.add(parsed)
+    return sorted(ids)

@@ -60,15 +60,9 @@ def export_conversations(
     output: Output = None,
 ) -> None:
     """导出对话记录,一行一轮问答(只读)。"""
+    from app.services.export import TURN_FIELDS, read_turns  # noqa: PLC0415 - late
 
-    def read(store: "Store", extent: "Extent") -> "AsyncIterator[Record]":
-        from app.services.export import read_turns  # noqa: PLC0415 - late
-
-        return read_turns(store, extent)
-
-    from app.services.export import TURN_FIELDS  # noqa: PLC0415 - late
-
-    _export(read, TURN_FIELDS, _extent(since, until, user, group), form, output)
+    _export(read_turns, TURN_FIELDS, _extent(since, until, user, group), form, output)
 
 
 @messages.command("export")
@@ -81,15 +75,9 @@ def export_messages(
     output: Output = None,
 ) -> None:
     """导出收到的消息和各自的结论,一行一条(只读;文本只有还保留着的)。"""
+    from app.services.export import MESSAGE_FIELDS, read_messages  # noqa: PLC0415 - late
 
-    def read(store: "Store", extent: "Extent") -> "AsyncIterator[Record]":
-        from app.services.export import read_messages  # noqa: PLC0415 - late
-
-        return read_messages(store, extent)
-
-    from app.services.export import MESSAGE_FIELDS  # noqa: PLC0415 - late
-
-    _export(read, MESSAGE_FIELDS, _extent(since, until, user, group), form, output)
+    _export(read_messages, MESSAGE_FIELDS, _extent(since, until, user, group), form, output)
 
 
 def _extent(since: str | None, until: str | None, user: str | None, group: str | None) -> "Extent":

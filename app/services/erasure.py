@@ -7,7 +7,7 @@ what is said in it does not.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from sqlalchemy import (
     BindParameter,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.models.account import Account
 from app.models.console import AUDIT_LOG
@@ -183,20 +184,14 @@ async def erase(store: Store, user: WcId) -> Erased:
     """
     messages, segments, under_way, after = 0, 0, 0, -1
     while ids := await _page(store, user, after):
-        found = await store.transact(
-            lambda connection, ids=ids: _erase_messages(connection, user, ids)  # type: ignore[misc]
-        )
+        found = await store.transact(partial(_erase_messages, user=user, ids=ids))
         messages, segments = messages + found[0], segments + found[1]
         under_way += found[2]
         after = ids[-1]
     rows = {"messages": messages, "segments": segments}
     for name, (table, column) in _TABLES.items():
-        statement = delete(table).where(column == user)
-        result = await store.transact(
-            lambda connection, statement=statement: connection.execute(statement)  # type: ignore[misc]
-        )
-        rows[name] = result.rowcount
-    await store.transact(lambda connection: connection.execute(_BLANK_DEEDS, {"whose": user}))
+        rows[name] = await store.change(delete(table).where(column == user), {})
+    await store.change(_BLANK_DEEDS, {"whose": user})
     return Erased(rows=rows, under_way=under_way)
 
 
@@ -205,7 +200,9 @@ async def _page(store: Store, user: WcId, after: int) -> list[int]:
         return list(await connection.scalars(_PAGE, {"whose": user, "after": after}))
 
 
-async def _erase_messages(connection: Any, user: WcId, ids: Sequence[int]) -> tuple[int, int, int]:
+async def _erase_messages(
+    connection: AsyncConnection, *, user: WcId, ids: Sequence[int]
+) -> tuple[int, int, int]:
     """Messages and segments that were blanked, and messages that were left for now."""
     these = {"these_ids": list(ids)}
     await connection.execute(_GIVE_UP, these)

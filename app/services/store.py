@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Insert, Update, literal_column, text
+from sqlalchemy import ColumnElement, Delete, Insert, Update, literal_column, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -90,7 +90,9 @@ class Store:
         return await _again_after_conflict(once)
 
     async def change(
-        self, statement: Update | Insert, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+        self,
+        statement: Update | Insert | Delete,
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     ) -> int:
         """
         One statement that is a transaction of its own; again when the database broke a deadlock.
@@ -98,7 +100,7 @@ class Store:
         Many new rows may be more than one statement: the first of them may be in when it raises.
 
         Returns:
-            How many rows an update met.
+            How many rows an update or a deletion met.
 
         Raises:
             StoreUnavailable: it is unknown whether it was carried out.

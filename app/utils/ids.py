@@ -32,6 +32,12 @@ class IdMaker:
         return self._last
 
 
+def parse_id(text: str) -> int | None:
+    """An id as its digits; None: it is none (pure)."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(LAST_ID))
+    return int(text) if is_number and int(text) <= LAST_ID else None
+
+
 def id_milliseconds(message_id: int) -> int:
     """When the id was made, in milliseconds since 1970."""
     return (message_id >> LOW_BITS) + EPOCH_MS

@@ -5,9 +5,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from app.console.reading.messages import parse_id
 from app.console.visit import Visit
 from app.services.audit import DeedChoice
+from app.utils.ids import parse_id
 
 HERE: Final = "/console/audit/"
 PAGE: Final = 20

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from app.console.reading.contacts import KINDS, read_contacts
-from app.console.reading.messages import parse_id
 from app.console.visit import Visit
+from app.utils.ids import parse_id
 
 HERE: Final = "/console/contacts/"
 KIND_WORDS: Final = {"person": "人", "group": "群"}

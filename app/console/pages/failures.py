@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from app.console.gate import refusal
-from app.console.reading.messages import parse_id
 from app.console.reading.names import read_names
 from app.console.replays import JobState
 from app.console.visit import Form, Visit
@@ -16,6 +15,7 @@ from app.models.flow import WcId
 from app.services.dead_letters import Choice, DeadLetters
 from app.services.letters import Refusal, ReplayOptions
 from app.services.stages import utc_now
+from app.utils.ids import parse_id
 
 HERE: Final = "/console/failures/"
 PAGE: Final = 20

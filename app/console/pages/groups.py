@@ -10,7 +10,6 @@ from starlette.responses import Response
 from app.console.advice import next_step
 from app.console.gate import refusal
 from app.console.group_form import read_group_form, told, values_of
-from app.console.reading.messages import parse_id
 from app.console.reading.names import read_names
 from app.console.verdicts import explain
 from app.console.visit import Visit
@@ -20,6 +19,7 @@ from app.runtime import group_defaults
 from app.services.decide import decide
 from app.services.group_table import GroupRow, GroupTable
 from app.services.groups import GroupSettings, overlaid, without_trigger
+from app.utils.ids import parse_id
 
 HERE: Final = "/console/groups/"
 PAGE: Final = 20

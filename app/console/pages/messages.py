@@ -12,7 +12,6 @@ from app.console.reading.messages import (
     DEFAULT_RANGE,
     MessageFilter,
     parse_filter,
-    parse_id,
     read_messages,
 )
 from app.console.reading.one_message import read_one
@@ -24,6 +23,7 @@ from app.models.message import MessageState
 from app.services.letters import ReplayOptions, Resumption, decide_replay
 from app.services.stages import utc_now
 from app.services.take_backs import TakeBacks
+from app.utils.ids import parse_id
 
 HERE: Final = "/console/messages/"
 RANGE_WORDS: Final = {

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from app.console.gate import refusal
-from app.console.reading.messages import parse_id
 from app.console.reading.names import find_people, read_names
 from app.console.visit import Visit
 from app.models.flow import WcId
@@ -19,7 +18,7 @@ from app.services.clearing import Clearing
 from app.services.queue.keys import Keys
 from app.services.queue.overview import QueueOverview, UserQueue
 from app.services.stages import utc_now
-from app.utils.ids import id_milliseconds
+from app.utils.ids import id_milliseconds, parse_id
 
 HERE: Final = "/console/queues/"
 #: Users of each line that are looked up.

@@ -6,13 +6,14 @@ from urllib.parse import urlencode
 from sqlalchemy import select
 from starlette.responses import Response
 
-from app.console.reading.messages import names_of, page_of, parse_id
+from app.console.reading.messages import names_of, page_of
 from app.console.reading.names import read_names
 from app.console.verdicts import explain
 from app.console.visit import Visit
 from app.models.account import Group
 from app.models.message import MESSAGES, MessageState
 from app.models.segment import SEGMENTS, SegmentState
+from app.utils.ids import parse_id
 
 HERE: Final = "/console/talks/"
 PAGE: Final = 30

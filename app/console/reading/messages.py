@@ -13,7 +13,7 @@ from app.models.account import Account
 from app.models.flow import IgnoreReason
 from app.models.message import MESSAGES, MessageState
 from app.services.store import Store
-from app.utils.ids import id_at
+from app.utils.ids import id_at, parse_id
 
 PAGE: Final = 20
 #: Of a text in the list, in characters.
@@ -40,7 +40,6 @@ STATES: Final[Mapping[str, tuple[MessageState, ...]]] = {
     ),
     "refused": (MessageState.REFUSED,),
 }
-LARGEST_ID: Final = 2**63 - 1
 
 _M = MESSAGES.c
 #: Its text is nothing that somebody wrote: it says where the file can be had.
@@ -100,12 +99,6 @@ def parse_filter(asked: Mapping[str, str]) -> MessageFilter:
         id=asked.get("id", "").strip()[:40],
         **given,
     )
-
-
-def parse_id(text: str) -> int | None:
-    """A message id; None: it is none (pure)."""
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_ID))
-    return int(text) if is_number and int(text) <= LARGEST_ID else None
 
 
 async def read_messages(

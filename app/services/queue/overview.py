@@ -11,7 +11,7 @@ from app.services.queue.keys import Keys
 from app.services.queue.protocol import QueueFigures
 from app.services.queue.scripts import ScriptRunner, from_wire, to_wire, translated
 from app.utils.batches import batches
-from app.utils.ids import LAST_ID
+from app.utils.ids import parse_id
 
 PAGE: Final = 500
 
@@ -47,9 +47,8 @@ class UserQueue:
     @property
     def in_hand(self) -> MessageId | None:
         """The message that a worker has under its lease."""
-        held = "" if self.lease is None else self.lease.token.rpartition(":")[2]
-        is_id = held.isascii() and held.isdigit() and len(held) <= len(str(LAST_ID))
-        return MessageId(int(held)) if is_id else None
+        held = None if self.lease is None else parse_id(self.lease.token.rpartition(":")[2])
+        return None if held is None else MessageId(held)
 
 
 class QueueOverview:
