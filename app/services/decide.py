@@ -92,9 +92,11 @@ def decide(
         reason against it, in the order: own, group off, too old, trigger, nothing left, another account.
     """
     origin = message.origin
-    ignored = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
-    if ignored is not None:
-        return ignored
+    reason = _ignored_at_once(origin, rules, own_accounts=own_accounts, now=now)
+    if reason is not None:
+        # The echo of what we sent is known by its text.
+        text = message.text if reason is IgnoreReason.OWN_MESSAGE else ""
+        return Ignored(origin=origin, reason=reason, text=text)
     told = _command(message, rules, own_accounts) or _feedback(message, rules)
     if told is not None:
         return told
@@ -137,16 +139,15 @@ def _feedback(message: GroupMessage, rules: GroupRules) -> Feedback | None:
 
 
 def _ignored_at_once(
-    message: GroupMessage, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
-) -> Ignored | None:
-    """What is ignored whatever it says."""
-    origin = message.origin
+    origin: Origin, rules: GroupRules, *, own_accounts: Collection[WcId], now: float
+) -> IgnoreReason | None:
+    """Why something is ignored whatever it is; None: it depends on that."""
     if origin.is_own or origin.from_user in own_accounts:
-        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE, text=message.text)
+        return IgnoreReason.OWN_MESSAGE
     if not rules.is_enabled:
-        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
+        return IgnoreReason.GROUP_OFF
     if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
-        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+        return IgnoreReason.TOO_OLD
     return None
 
 
@@ -183,12 +184,9 @@ def decide_file(
     It is no question itself: nobody can mention the bot in it, and whoever sends one asks behind it.
     """
     origin = ignored.origin
-    if origin.from_user in own_accounts:
-        return Ignored(origin=origin, reason=IgnoreReason.OWN_MESSAGE)
-    if not rules.is_enabled:
-        return Ignored(origin=origin, reason=IgnoreReason.GROUP_OFF)
-    if 0 < rules.max_message_age < now - origin.timestamp and origin.timestamp:
-        return Ignored(origin=origin, reason=IgnoreReason.TOO_OLD)
+    reason = _ignored_at_once(origin, rules, own_accounts=own_accounts, now=now)
+    if reason is not None:
+        return Ignored(origin=origin, reason=reason)
     return replace(ignored, reason=IgnoreReason.ATTACHMENT)
 
 
@@ -206,12 +204,12 @@ def decide_voice(
     Nobody can mention the bot in it: where only that is a question it is none.
     """
     origin = ignored.origin
-    message = GroupMessage(origin=origin, text=voice_text(voice))
-    at_once = _ignored_at_once(message, rules, own_accounts=own_accounts, now=now)
-    if at_once is not None:
-        return replace(at_once, text="")
+    reason = _ignored_at_once(origin, rules, own_accounts=own_accounts, now=now)
+    if reason is not None:
+        return Ignored(origin=origin, reason=reason)
     if rules.trigger is Trigger.MENTION:
         return ignored
+    message = GroupMessage(origin=origin, text=voice_text(voice))
     return Question(message=message, text="", voice=voice)
 
 

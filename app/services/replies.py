@@ -72,6 +72,12 @@ class _Try:
         if self.slot is not None:
             self.slot.hear(seconds)
 
+    @property
+    def running(self) -> Asking:
+        """What Dify is at, by the ids that it may be stopped by."""
+        told = self.reply.asking
+        return told if told.task_id else self.asking or told
+
     def unheard(self, error: Exception) -> Asking | None:
         """What Dify may have an answer to in spite of *error*; None: it said no, or was not asked."""
         told = self.reply.asking
@@ -162,8 +168,7 @@ class Replies:
         """Have Dify stop what it writes for a message, if it is at that; its try is ended by others."""
         one = self._tries.get(message_id)
         if one is not None:
-            told = one.reply.asking
-            self._rescue.stop(one.turn, told if told.task_id else one.asking or told)
+            self._rescue.stop(one.turn, one.running)
 
     async def end(self) -> None:
         """No more turns come; wait for what is on its way."""
@@ -254,8 +259,7 @@ class Replies:
                 await one.reply.keep()
             return False
         if one.budget.is_spent:
-            told = one.reply.asking
-            await self._rescue.give_up(one.turn, told if told.task_id else one.asking or told)
+            await self._rescue.give_up(one.turn, one.running)
         if not one.reply.planned:
             self._rescue.forget(one.turn)
             return False
