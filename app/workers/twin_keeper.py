@@ -1,7 +1,6 @@
 """Where several accounts of ours sit in one group: what was left to another is not left for ever."""
 
 import asyncio
-import time
 
 from loguru import logger
 
@@ -84,7 +83,7 @@ class TwinKeeper:
 
     async def _let_go(self, offline: frozenset[WcId], online: frozenset[WcId]) -> None:
         """Who waits for an offline account may be answered by one that came back, or got the message later."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if online <= self._online and now - self._unparked_at < UNPARK_SECONDS:
             return
         self._unparked_at = now
