@@ -16,6 +16,7 @@ class PendingFormRow(Base):
     __table_args__ = (
         UniqueConstraint("app", "bot_wc_id", "group_id", "from_user"),
         Index(None, "message_id"),
+        Index(None, "offered_at"),
         MYSQL_OPTIONS,
     )
 

@@ -16,6 +16,7 @@ class Suggestion(Base):
     __table_args__ = (
         UniqueConstraint("bot_wc_id", "group_id", "from_user"),
         Index(None, "message_id"),
+        Index(None, "offered_at"),
         MYSQL_OPTIONS,
     )
 

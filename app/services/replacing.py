@@ -37,9 +37,10 @@ def continuation(text: str, pieces: Sequence[str]) -> Continuation:
     kept = count = end = 0
     for piece in pieces:
         wanted = _compared(piece, _seen(piece))
-        if not seen.startswith(wanted, count):
+        start = _found(seen, wanted, count)
+        if start is None:
             break
-        count += len(wanted)
+        count = start + len(wanted)
         behind = places[count - 1] + 1 if count else 0
         if not text[behind : behind + 1].isspace() and is_inside_cluster(text, behind):
             break
@@ -60,10 +61,18 @@ def text_of(segments: Iterable[Segment]) -> str:
 
 
 def _seen(text: str) -> list[int]:
-    """The places of the characters that count; what is blank in front was cut off."""
-    marked = blank_marks(text)
-    start = next((place for place, char in enumerate(marked) if not is_blank(char)), len(marked))
-    return [place for place, char in enumerate(marked) if place >= start and not char.isspace()]
+    """The places of the characters that count."""
+    return [place for place, char in enumerate(blank_marks(text)) if not char.isspace()]
+
+
+def _found(seen: str, wanted: str, start: int) -> int | None:
+    """Where it stands behind *start*; pieces of which a reader sees nothing were never sent."""
+    for at in range(start, len(seen) + 1):
+        if seen.startswith(wanted, at):
+            return at
+        if not is_blank(seen[at : at + 1]):
+            break
+    return None
 
 
 def _compared(text: str, places: Iterable[int]) -> str:

@@ -155,7 +155,7 @@ async def _remove_offers(walk: "_Walk", table: Table, before: datetime) -> None:
     is_old = table.c.offered_at < before
     while True:
         limit = walk.rows_at_once
-        page = select(table.c.id).where(is_old).order_by(table.c.id).limit(limit)
+        page = select(table.c.id).where(is_old).order_by(table.c.offered_at).limit(limit)
         ids = await walk.read(page)
         if ids:
             # Its row may have been offered anew meanwhile.

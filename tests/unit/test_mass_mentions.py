@@ -1,7 +1,7 @@
 """An answer calls nobody but the person who asked."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.models.flow import WcId
@@ -61,6 +61,9 @@ def test_a_defused_text_is_as_long_and_stays_as_it_is(text: str) -> None:
 
 
 @given(TEXTS, st.integers(8, 40))
+@example("\u200b @所有人@所有人", 8)
+@example("\u200b \u200b@所有人@所有人", 8)
+@example("@所有人@所有人\u200b@所有人", 8)
 def test_what_is_out_is_found_again_in_the_text_it_was_cut_from(text: str, limit: int) -> None:
     """A stream that broke off goes on behind its pieces, calls to everybody in them or not."""
     pieces = split_answer(text, limit=limit)
