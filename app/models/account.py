@@ -53,6 +53,9 @@ class Account(Base):
     state: Mapped[str] = mapped_column(exact(16), default=AccountState.UNKNOWN)
     #: When the state began; for a down one: when the account stopped being able to send.
     since: Mapped[datetime] = mapped_column(Moment)
+    #: Of the last time in which it was down and came back; NULL: of none is known.
+    outage_began_at: Mapped[datetime | None] = mapped_column(Moment)
+    outage_ended_at: Mapped[datetime | None] = mapped_column(Moment)
     #: When this bridge first heard of it; NULL: before that was written down.
     first_seen_at: Mapped[datetime | None] = mapped_column(Moment)
 

@@ -23,6 +23,7 @@ from app.services.stages import utc_now
 from app.services.standing import (
     WENT_OFFLINE,
     AccountEvent,
+    Outage,
     Sign,
     Standing,
     event_between,
@@ -394,6 +395,7 @@ async def _merge(connection: AsyncConnection, news: Mapping[WcId, _News]) -> lis
         login = news[wc_id].applied_to(saved) or saved
         before = _standing_of(row)
         standing = later_standing(before, news[wc_id].standing)
+        began, ended = standing.last_outage or (None, None)
         await connection.execute(
             update(Account)
             .where(Account.wc_id == wc_id)
@@ -405,6 +407,8 @@ async def _merge(connection: AsyncConnection, news: Mapping[WcId, _News]) -> lis
                 gateway=login.gateway,
                 state=standing.state,
                 since=standing.since,
+                outage_began_at=began,
+                outage_ended_at=ended,
             )
         )
         merged.append(_Change(login=login, before=before, after=standing))
@@ -423,4 +427,10 @@ def _login_of(row: Any) -> Login:
 
 
 def _standing_of(row: Any) -> Standing:
-    return Standing(wc_id=WcId(row.wc_id), state=AccountState(row.state), since=row.since)
+    began, ended = row.outage_began_at, row.outage_ended_at
+    return Standing(
+        wc_id=WcId(row.wc_id),
+        state=AccountState(row.state),
+        since=row.since,
+        last_outage=Outage(began, ended) if began is not None and ended is not None else None,
+    )

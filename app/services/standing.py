@@ -1,8 +1,9 @@
 """Whether an account can send, and since when, as far as anybody noticed (pure)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
+from typing import NamedTuple
 
 from app.models.account import DOWN_STATES, AccountState
 from app.models.flow import WcId
@@ -26,6 +27,13 @@ class Sign(Enum):
     RESTS = auto()
 
 
+class Outage(NamedTuple):
+    """A time in which an account could not send, and which is over."""
+
+    began: datetime
+    ended: datetime
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Of one account."""
@@ -34,6 +42,8 @@ class Standing:
     state: AccountState
     #: When the state began; for one that is down: when it stopped being able to send.
     since: datetime
+    #: What was over last; a sender that starts later still knows why its answers waited.
+    last_outage: Outage | None = None
 
     @property
     def is_down(self) -> bool:
@@ -51,8 +61,11 @@ def standing_after(known: Standing, sign: Sign, *, at: datetime) -> Standing:
     state = _state_after(known.state, sign)
     if state is known.state:
         return known
-    is_still_down = known.is_down and state in DOWN_STATES
-    return Standing(wc_id=known.wc_id, state=state, since=known.since if is_still_down else at)
+    if known.is_down and state in DOWN_STATES:
+        return replace(known, state=state)
+    is_over = known.is_down and state is AccountState.ONLINE
+    outage = Outage(known.since, at) if is_over else known.last_outage
+    return replace(known, state=state, since=at, last_outage=outage)
 
 
 def _state_after(known: AccountState, sign: Sign) -> AccountState:

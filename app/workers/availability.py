@@ -41,7 +41,8 @@ class Availability:
         self._clock = clock
         standing = accounts.standing_of(bot)
         down_since = standing.since if standing.is_down else None
-        self._outages = Outages(down_since=down_since, now=utc_now())
+        ended = () if standing.last_outage is None else (standing.last_outage,)
+        self._outages = Outages(down_since=down_since, now=utc_now(), ended=ended)
         #: Calls in a row that failed for the account's sake, not for one group's, or have no answer.
         self.failures = 0
         #: Which groups alone are told that they are too frequent.

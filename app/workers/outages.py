@@ -1,6 +1,7 @@
 """When an account could not send, as far as its sender saw it (pure; times are aware datetimes)."""
 
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 #: Older outages are forgotten: an answer that outlived so many has waited for other reasons.
@@ -19,13 +20,20 @@ class Outages:
     not make old answers young, and a first failure does not make a backlog old.
     """
 
-    def __init__(self, *, down_since: datetime | None = None, now: datetime = _LONG_AGO) -> None:
+    def __init__(
+        self,
+        *,
+        down_since: datetime | None = None,
+        now: datetime = _LONG_AGO,
+        ended: Iterable[tuple[datetime, datetime]] = (),
+    ) -> None:
         """
         Args:
             down_since: since when the account is down already; None: it is not, or nobody knows.
             now: the present, if it is down.
+            ended: what is over, as (begin, end).
         """
-        self._ended: deque[tuple[datetime, datetime]] = deque(maxlen=REMEMBERED)
+        self._ended: deque[tuple[datetime, datetime]] = deque(ended, maxlen=REMEMBERED)
         self._since = down_since
         #: The end of the last pause: nobody tried later than that yet.
         self._until = _LONG_AGO if down_since is None else now - JUST_NOW

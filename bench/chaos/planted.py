@@ -18,7 +18,7 @@ _HASTEN = "--hasten="
 
 def hasten(order: str) -> None:
     """
-    Make one wait of the product short: ``app.workers.undecided:ECHO_SECONDS=2``.
+    Change one wait or bound of the product: ``app.workers.undecided:ECHO_SECONDS=2``.
 
     A constant that is not there any more is only told: the run takes longer, nothing else.
     """
@@ -28,8 +28,9 @@ def hasten(order: str) -> None:
         module = importlib.import_module(module_name)
     except ImportError:
         module = None
-    if isinstance(getattr(module, name, None), float | int):
-        setattr(module, name, float(value))
+    known = getattr(module, name, None)
+    if isinstance(known, float | int):
+        setattr(module, name, int(value) if value.isdecimal() else float(value))
     else:
         sys.stderr.write(f"planted: no wait {path}, it stays as it is\n")
 

@@ -91,6 +91,27 @@ async def test_a_restart_in_the_middle_of_an_outage_does_not_make_answers_young(
     assert calls(gateway) == before
 
 
+async def test_an_outage_that_others_saw_end_before_the_sender_began_counts(
+    inside: StartInside, gateway: EcloudSimulator
+) -> None:
+    """The list is read first, and says that the account is online: its answers waited all the same."""
+    bot = next(iter(gateway.world.accounts))
+    async with inside(works=False, ECLOUD_OFFLINE_MAX_WAIT="60") as bridge:
+        await plan_of_long_ago(bridge, "一 [[text=一]]")
+        await bridge.runtime.accounts.save()
+        await bridge.execute(
+            "UPDATE accounts SET state = 'offline', since = '2020-01-02 00:00:00.000000'"
+        )
+        await bridge.runtime.accounts.load()
+        w_id = gateway.world.accounts[bot].w_id
+        bridge.runtime.accounts.learn([(bot, w_id)], time=int(time.time()))
+        await bridge.runtime.accounts.save()
+    async with inside(ECLOUD_OFFLINE_MAX_WAIT="60") as bridge:
+        await bridge.until_rows(FAILED)
+
+    assert texts(gateway) == []
+
+
 async def test_the_standing_follows_what_the_sender_sees(
     inside: StartInside, gateway: EcloudSimulator
 ) -> None:

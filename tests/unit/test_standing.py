@@ -6,7 +6,7 @@ import pytest
 
 from app.models.account import AccountState
 from app.models.flow import WcId
-from app.services.standing import Sign, Standing, later_standing, standing_after
+from app.services.standing import Outage, Sign, Standing, later_standing, standing_after
 
 ONLINE, OFFLINE = AccountState.ONLINE, AccountState.OFFLINE
 FAILING, UNKNOWN = AccountState.FAILING, AccountState.UNKNOWN
@@ -45,7 +45,20 @@ def test_a_sign_changes_the_standing_and_a_down_account_stays_down_since_then(
     known: AccountState, sign: Sign, state: AccountState, since: datetime
 ) -> None:
     """Being listed ends no failing: a throttled account is listed, too."""
-    assert standing_after(standing(known), sign, at=LATER) == standing(state, since)
+    after = standing_after(standing(known), sign, at=LATER)
+
+    assert (after.state, after.since) == (state, since)
+
+
+@pytest.mark.parametrize("down", [OFFLINE, FAILING])
+def test_an_outage_is_remembered_when_the_account_can_send_again(down: AccountState) -> None:
+    """Until the next one is over."""
+    back = standing_after(standing(down), Sign.WORKS, at=LATER)
+    down_again = standing_after(back, Sign.NOT_LISTED, at=LATER)
+
+    assert back.last_outage == Outage(START, LATER)
+    assert down_again.last_outage == back.last_outage
+    assert standing_after(standing(FAILING), Sign.RESTS, at=LATER).last_outage is None
 
 
 def test_of_two_processes_the_later_word_holds_but_no_word_holds_against_one() -> None:
