@@ -26,7 +26,11 @@ PERSON = WcId("wxid_person")
         ("", ["一段。"], Continuation(0, "")),
         ("好👍🏽。", ["好👍"], Continuation(0, "好👍🏽。")),
         ("字\u200d", ["字\u200d"], Continuation(1, "", is_mid_line=True)),
-        ("\u200b\n\u200b一段。二段。", ["\u200b一段。"], Continuation(1, "二段。", is_mid_line=True)),
+        (
+            "\u200b\n\u200b一段。二段。",
+            ["\u200b一段。"],
+            Continuation(1, "二段。", is_mid_line=True),
+        ),
     ],
 )
 def test_a_text_goes_on_behind_the_pieces_that_begin_it(
