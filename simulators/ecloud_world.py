@@ -126,6 +126,14 @@ class World:
         """The account whose present login this is."""
         return next((one for one in self.accounts.values() if one.w_id == w_id), None)
 
+    def place_of(self, account: Account) -> int:
+        """Its place among the accounts, from 0."""
+        return list(self.accounts).index(account.wc_id)
+
+    def own_msg_id(self, account: Account, msg_id: int) -> int:
+        """The msgId under which this account got what the first one got under *msg_id*."""
+        return msg_id + self.place_of(account) * 1_000_000
+
     def first_account(self) -> Account:
         """The account meant when none is named."""
         return next(iter(self.accounts.values()))

@@ -102,8 +102,9 @@ async def test_only_known_paths_and_post_are_served() -> None:
             statuses.append(response.status)
         async with caller.http.post(f"{url}/sendNothing", json={}) as response:
             statuses.append(response.status)
+        json_type = {"Content-Type": "application/json"}
         for raw in (b"{", b"[]"):
-            async with caller.http.post(f"{url}/sendText", data=raw) as response:
+            async with caller.http.post(f"{url}/sendText", data=raw, headers=json_type) as response:
                 statuses.append(response.status)
 
     assert statuses == [405, 404, 400, 400]
