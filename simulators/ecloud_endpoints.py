@@ -162,7 +162,9 @@ class AccountEndpoints:
         online = account is not None and account.online
         reason = None if online else OFFLINE_REASON
         if reason and self._faults.strike("reason_nested", "/offlineReason"):
-            reason = json.dumps(f"<e><Content><![CDATA[{reason}]]></Content></e>")
+            reason = json.dumps(
+                f"<e><Content><![CDATA[{reason}]]></Content></e>", ensure_ascii=False
+            )
         return Done(data=[{"wcId": wc_id, "reason": reason}])
 
     async def set_callback_url(self, body: Body) -> Done:
