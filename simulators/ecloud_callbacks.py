@@ -42,7 +42,7 @@ def group_callback(
     }
     if mentioned:
         data["atlist"] = list(mentioned)
-    if not push_content:
+    if not data["pushContent"]:
         del data["pushContent"]
     return {
         "account": world.developer,
