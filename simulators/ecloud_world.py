@@ -52,7 +52,8 @@ class World:
         self.groups: dict[str, Group] = {}
         self._chance = random.Random(seed)
         self._given = 0
-        self._msg_id = 1_685_074_600
+        #: Beyond what a signed number of 32 bits holds, as some of the gateway's are.
+        self._msg_id = 2_562_652_200
 
     @classmethod
     def playground(cls, seed: int | None = None) -> "World":

@@ -278,14 +278,20 @@ async def test_offline_reason_is_none_online_and_a_sentence_or_xml_offline(neste
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/getMsgImg", "image"), ("/getMsgFile", "file"), ("/getMsgEmoji", "emoji")],
+    [
+        ("/getMsgImg", "image"),
+        ("/getMsgFile", "file"),
+        ("/getMsgEmoji", "emoji"),
+        ("/getMsgVoice", "voice"),
+    ],
 )
 async def test_media_may_fail_at_the_first_try_and_then_name_a_place(path: str, kind: str) -> None:
     """The same call again is right; the place gives bytes."""
     async with calling() as caller:
         said = caller.gateway.acts.send(GROUP, HONG, kind)
         caller.gateway.faults.set("media_late", times=1)
-        body = {"wId": caller.w_id, "msgId": said.msg_id, "content": said.text}
+        told = {"content": said.text, "fromUser": HONG, **said.extra}
+        body = {**told, "wId": caller.w_id, "msgId": said.msg_id}
         first, second = await caller.call(path, **body), await caller.call(path, **body)
         async with caller.http.get(second["data"]["url"]) as response:
             data = await response.read()
