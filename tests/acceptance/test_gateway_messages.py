@@ -234,16 +234,20 @@ async def recalls_answered(stage: Stage, row: PageRow) -> None:
     stage.gateway.acts.recall(row.name, person, said)
 
 
-async def speaks_privately(stage: Stage, row: PageRow) -> None:
+def speaks_privately(message_type: str) -> Act:
     """Not in any group."""
-    person = person_of(row.name)
-    msg_id, new_msg_id = stage.gateway.world.new_ids()
-    data = (
-        f'"fromUser":"{person}","toUser":"{BOT}","content":"在吗","msgId":{msg_id},'
-        f'"newMsgId":{new_msg_id},"timestamp":1767000000,"self":false,"wId":"w"'
-    )
-    body = f'{{"messageType":"60001","wcId":"{BOT}","data":{{{data}}}}}'
-    await stage.gateway.post_raw(body.encode())
+
+    async def act(stage: Stage, row: PageRow) -> None:
+        person = person_of(row.name)
+        msg_id, new_msg_id = stage.gateway.world.new_ids()
+        data = (
+            f'"fromUser":"{person}","toUser":"{BOT}","content":"在吗","msgId":{msg_id},'
+            f'"newMsgId":{new_msg_id},"timestamp":1767000000,"self":false,"wId":"w"'
+        )
+        body = f'{{"messageType":"{message_type}","wcId":"{BOT}","data":{{{data}}}}}'
+        await stage.gateway.post_raw(body.encode())
+
+    return act
 
 
 async def speaks_as_bot(stage: Stage, row: PageRow) -> None:
@@ -343,7 +347,9 @@ CASES: Mapping[str, Case] = {
     "file": media("file"),
     "file-announced": media("file", finished=False),
     "pat": Case(act=does("pat", patted="小助手"), asked=()),
-    "private": Case(act=speaks_privately, asked=()),
+    "private": Case(act=speaks_privately("60001"), asked=()),
+    "private-picture": Case(act=speaks_privately("60002"), asked=()),
+    "official": Case(act=speaks_privately("90001"), asked=()),
     "unknown": Case(act=brings_something_new, asked=()),
     "own": Case(act=speaks_as_bot, asked=()),
     "echo": Case(act=comes_back, said=("好。",), asked=("一",)),
@@ -384,6 +390,13 @@ CASES: Mapping[str, Case] = {
         act=does("dissolve"), book=in_book("COUNT(*)", "group_members", "dissolved", 0)
     ),
     "left": Case(act=does("leave"), book=in_book("COUNT(*)", "group_members", "left", 0)),
+    "thrown-out": Case(
+        act=says("你被移出群聊", message_type="85002"),
+        asked=(),
+        book=in_book("COUNT(*)", "group_members", "thrown-out", 0),
+    ),
+    "owner": Case(act=says("小红已成为新群主", message_type="85010"), asked=()),
+    "announcement": Case(act=says("周五放假", message_type="85011"), asked=()),
     "at-group-name": Case(
         act=says("一 [[text=好]]"),
         said=(f"@老王（财务）{END}好",),

@@ -16,6 +16,7 @@ from simulators.ecloud_sends import REVOKE_LIMIT
 from simulators.ecloud_world import World
 from tests.simulators.calling import BOT, GROUP, HONG, MING, Caller, calling
 
+FILE = "https://files.example.com/a"
 #: Switch, its value, and what then stands in the callback of a question; None = it is missing.
 SHAPES: list[tuple[str, float, dict[str, Any]]] = [
     ("mislabel", 1, {"messageType": "60001", "fromGroup": GROUP}),
@@ -357,6 +358,60 @@ async def test_accounts_can_get_server_ids_of_their_own(own: bool) -> None:
         ids = [one["data"]["newMsgId"] for one in caller.receiver.bodies]
 
     assert (len(ids), len(set(ids))) == (4, 2 if own else 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/sendText", {"content": "好"}, "80001"),
+        ("/sendImage2", {"content": FILE}, "80002"),
+        ("/sendVideo", {"path": FILE, "thumbPath": FILE}, "80003"),
+        ("/sendVoice", {"content": FILE, "length": 1800}, "80004"),
+        ("/sendNameCard", {"nameCardId": MING}, "80005"),
+        (
+            "/sendUrl",
+            {"title": "题", "url": FILE, "description": "述", "thumbUrl": FILE},
+            "80007",
+        ),
+        ("/sendFile", {"path": FILE, "fileName": "a"}, "80009"),
+    ],
+)
+async def test_echo_of_a_send_has_its_type_and_the_ids_of_the_answer(
+    path: str, body: dict[str, Any], code: str
+) -> None:
+    """From the account, into the group, self=true; of what is no text there is XML."""
+    async with calling() as caller:
+        caller.gateway.faults.set("echo")
+        sent = (await caller.call(path, wId=caller.w_id, wcId=GROUP, **body))["data"]
+        await caller.gateway.courier.idle()
+        [echo] = caller.receiver.bodies
+
+    data = echo["data"]
+    assert (echo["messageType"], data["self"]) == (code, True)
+    assert (data["fromUser"], data["toUser"], data["fromGroup"]) == (BOT, GROUP, GROUP)
+    assert (data["msgId"], data["newMsgId"]) == (sent["msgId"], sent["newMsgId"])
+    assert data["timestamp"] == sent["createTime"]
+    assert data["content"].startswith("<?xml") is (code != "80001")
+
+
+async def test_throttle_counts_each_account_by_itself_within_its_last_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other account may still send, and the first one as soon as the minute is over."""
+    monkeypatch.setattr("simulators.ecloud_sends.MINUTE", 0.4)
+    world = World.crowd(groups=1, people=1, accounts=2)
+    [room], (one, two) = world.groups, world.accounts.values()
+    async with calling(world=world) as caller:
+        caller.gateway.faults.set("throttle", 1)
+        to = {"wcId": room, "content": "x"}
+        codes = [
+            (await caller.call("/sendText", wId=account.w_id, **to))["code"]
+            for account in (one, one, two)
+        ]
+        await asyncio.sleep(0.5)
+        later = await caller.call("/sendText", wId=one.w_id, **to)
+
+    assert (codes, later["code"]) == (["1000", "1001", "1000"], "1000")
 
 
 async def test_gaps_are_counted_by_endpoint_and_by_account() -> None:
