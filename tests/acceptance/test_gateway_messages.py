@@ -316,6 +316,11 @@ def in_book(columns: str, table: str, row: str, *values: Any) -> tuple[str, list
     return statement, [(value,) for value in values]
 
 
+def is_looked_up(row: str) -> tuple[str, list[tuple[Any, ...]]]:
+    """The group of a row is due to be asked about, a minute after the last time."""
+    return in_book("next_fetch_at IS NOT NULL", "contacts", row, 1)
+
+
 def group_of(row: str) -> str:
     """Id of the group of a row."""
     return f"{sum(ord(char) * 131**place for place, char in enumerate(row)) % 10**11}@chatroom"
@@ -376,12 +381,12 @@ CASES: Mapping[str, Case] = {
     "recall-waiting": Case(act=recalls_waiting, said=("甲",), asked=("一",)),
     "recall-in-work": Case(act=recalls_in_work, asked=("一",)),
     "recall-answered": Case(act=recalls_answered, said=("甲",), asked=("一",)),
-    "invited": Case(act=does("join", wc_id=NEWCOMER)),
+    "invited": Case(act=does("join", wc_id=NEWCOMER), book=is_looked_up("invited")),
     "joined-by-code": Case(
         act=does("join", wc_id=NEWCOMER, by_code=True),
         book=in_book("nick_name", "group_members", "joined-by-code", "小明", "铁柱"),
     ),
-    "removed": Case(act=does("remove")),
+    "removed": Case(act=does("remove"), book=is_looked_up("removed")),
     "renamed": Case(
         act=does("rename", name="三楼行政"),
         book=in_book("nick_name", "contacts", "renamed", "三楼行政"),
@@ -395,7 +400,9 @@ CASES: Mapping[str, Case] = {
         asked=(),
         book=in_book("COUNT(*)", "group_members", "thrown-out", 0),
     ),
-    "owner": Case(act=says("小红已成为新群主", message_type="85010"), asked=()),
+    "owner": Case(
+        act=says("小红已成为新群主", message_type="85010"), asked=(), book=is_looked_up("owner")
+    ),
     "announcement": Case(act=says("周五放假", message_type="85011"), asked=()),
     "at-group-name": Case(
         act=says("一 [[text=好]]"),
