@@ -15,6 +15,7 @@ from loguru import logger
 from app.models.flow import Answer, Asking, MessageId, PendingForm, Turn
 from app.services.citations import with_footer
 from app.services.dify.client import DifyClient
+from app.services.dify.first_text import FirstText
 from app.services.dify.gate import Gate, Slot
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.moderation import Moderation
@@ -323,7 +324,8 @@ class Replies:
             with watch.running():
                 events = await stack.enter_async_context(self._dify.stream_chat(request))
             timed = Timed(events, watch, on_first=one.hear_first)
-            heard = one.budget.bounded(timed)
+            first = self._metrics.first_token_seconds
+            heard = one.budget.bounded(FirstText(timed, lambda: first.observe(watch.seconds)))
             if one.preface:
                 await one.reply.take(TextDelta(text=f"{one.preface}\n\n"))
             await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))

@@ -104,6 +104,7 @@ class AccountSender:
             availability=available,
             login=login,
             pace=pace,
+            metrics=metrics,
             clock=clock,
             settings=settings,
         )
@@ -119,7 +120,12 @@ class AccountSender:
             timeout=settings.timeout,
         )
         self._settling = Settling(
-            debts=debts, availability=available, outbox=outbox, clock=clock, settings=settings
+            debts=debts,
+            availability=available,
+            outbox=outbox,
+            metrics=metrics,
+            clock=clock,
+            settings=settings,
         )
 
     def ring(self) -> None:

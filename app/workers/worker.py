@@ -314,6 +314,8 @@ class Worker:
                 await self._settling.fail(claim, turn, error, held_by=held_by)
             return
         self._metrics.outcomes.labels(outcome=outcome).inc()
+        if outcome == "answered":
+            self._metrics.answer_seconds.observe(self._settling.waited(claim, turn))
         await asyncio.shield(self._settling.finish(claim))
         await asyncio.shield(self._watch.answered(admission))
 
