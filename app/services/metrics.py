@@ -177,6 +177,12 @@ class Metrics:
             ["channel", "outcome"],
             registry=self.registry,
         )
+        self.spans = Counter(
+            "bridge_spans_total",
+            "Spans for OpenTelemetry by what became of them",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.scrape_failures = Counter(
             "bridge_figures_unavailable_total",
             "Looks at the gauges while a store was away",
@@ -197,6 +203,8 @@ class Metrics:
             for outcome in ("answered", "failed"):
                 self.dify_seconds.labels(mode=mode, outcome=outcome)
         self.send_seconds.labels(outcome="sent")
+        for outcome in ("exported", "failed", "dropped"):
+            self.spans.labels(outcome=outcome)
 
     def count_tokens(self, app: str, usage: Usage) -> None:
         """What one answer of an app took; of some kinds only the sum is known."""

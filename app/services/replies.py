@@ -46,6 +46,7 @@ from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.services.streamed_reply import StreamedReply
 from app.services.suggesting import Suggesting
+from app.services.tracing import Fact, Step, Tracer, traced
 from app.services.wording import Wording
 from app.utils.budget import Budget
 from app.utils.clock import Clock
@@ -113,6 +114,7 @@ class Replies:
         recap: Recap,
         enclosing: Enclosing,
         metrics: Metrics,
+        tracer: Tracer,
         clock: Clock,
         streaming: bool,
         inputs: InputTemplates,
@@ -131,6 +133,7 @@ class Replies:
         self._recap = recap
         self._enclosing = enclosing
         self._metrics = metrics
+        self._tracer = tracer
         self._clock = clock
         self._streaming = streaming
         self._inputs = inputs
@@ -347,14 +350,20 @@ class Replies:
     @contextmanager
     def _measured(self, mode: str, one: _Try) -> Iterator[Stopwatch]:
         """
-        Tell the metrics how long Dify took.
+        Tell metrics and trace how long Dify took.
 
         A spent budget is Dify's failure; what else goes wrong on our side says nothing about it.
         """
         watch = Stopwatch(self._clock)
         outcome = ""
+        facts: dict[str, Fact] = {
+            "app": self._dify.name,
+            "mode": mode,
+            "attempt": one.turn.attempts + 1,
+        }
         try:
-            yield watch
+            with traced(self._tracer, self._clock, Step.ASK, one.turn.message_id, facts):
+                yield watch
             outcome = "answered"
         except DifyError:
             outcome = "failed"
