@@ -245,8 +245,10 @@ class Replies:
     async def _is_fetched(self, one: _Try, asking: Asking) -> bool:
         """Whether the answer to *asking* could be had after all; then it is planned."""
         one.asking = asking
+        facts = {"app": self._dify.name}
         try:
-            return await self._rescue.complete(one.turn, asking, one.reply, one.budget)
+            with traced(self._tracer, self._clock, Step.FETCH, one.turn.message_id, facts):
+                return await self._rescue.complete(one.turn, asking, one.reply, one.budget)
         except DifyError:
             one.is_left_open = True
             raise

@@ -30,6 +30,8 @@ class Step(StrEnum):
     WAIT = "queue.wait"
     #: One question to Dify.
     ASK = "dify.ask"
+    #: What Dify has of an answer whose end nobody heard.
+    FETCH = "dify.fetch"
     #: One call of the gateway, e.g. sendText.
     SEND = "ecloud.send"
 

@@ -43,6 +43,7 @@ _KINDS: Final[Mapping[Step, SpanKind]] = {
     Step.CALLBACK: SpanKind.SERVER,
     Step.WAIT: SpanKind.INTERNAL,
     Step.ASK: SpanKind.CLIENT,
+    Step.FETCH: SpanKind.CLIENT,
     Step.SEND: SpanKind.CLIENT,
 }
 

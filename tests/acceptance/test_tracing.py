@@ -121,6 +121,26 @@ async def test_a_question_that_is_tried_again_has_a_span_for_each_try_and_one_wa
     assert len({one.trace for one in collector.spans}) == 1
 
 
+@ON_EMBEDDED
+async def test_an_answer_that_broke_off_shows_how_long_its_rest_was_looked_for(
+    idle_bridge: Bridge, gateway: EcloudSimulator, dify: DifySimulator, collector: Collector
+) -> None:
+    """The question bears the error, and what Dify was asked for afterwards has a span of its own."""
+    dify.faults.set("cut_midway", times=1)
+    await idle_bridge.start(**STREAM, **collector.variables)
+    gateway.say(GROUP, MING, "一 [[long=300]]")
+    await gateway.wait_for_sent(1)
+    await collector.until(dify__ask=1, dify__fetch=1, ecloud__send=1)
+    await idle_bridge.stop()
+
+    [ask, *_] = collector.named("dify.ask")
+    [fetch, *_] = collector.named("dify.fetch")
+    assert ask.error == "dify_unavailable"
+    assert (fetch.kind, fetch.facts["bridge.app"]) == (CLIENT, "default")
+    assert ask.ended_at <= fetch.started_at + 0.01
+    assert len({one.trace for one in collector.spans}) == 1
+
+
 async def test_a_trace_goes_on_after_a_restart(
     idle_bridge: Bridge, gateway: EcloudSimulator, collector: Collector
 ) -> None:
