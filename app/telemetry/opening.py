@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from loguru import logger
@@ -13,6 +14,9 @@ from app.services.metrics import Metrics
 from app.services.tracing import NoTracer, Tracer
 from app.utils.loops import first_of
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.telemetry.otlp import OtlpTracer
 
 BOTH_KINDS, TRACES_ONLY = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -48,6 +52,26 @@ def refuse_unfit(environ: Mapping[str, str], name: str) -> None:
         )
 
 
+def load_tracer(name: str) -> "type[OtlpTracer]":
+    """
+    The tracer that needs the SDK, which is loaded by this.
+
+    Args:
+        name: the variable that asks for spans, for the sentence.
+
+    Raises:
+        StartRefused: it is not installed.
+    """
+    try:
+        from app.telemetry.otlp import OtlpTracer  # noqa: PLC0415 - loads the SDK
+    except ImportError as error:
+        raise StartRefused(
+            f"环境变量 {name} 要求追踪,但没有安装 OpenTelemetry({error.name})。"
+            "请运行:pip install -r requirements-otel.txt;不要追踪就去掉这个变量。"
+        ) from error
+    return OtlpTracer
+
+
 async def open_tracer(
     stack: AsyncExitStack, environ: Mapping[str, str], *, role: str, metrics: Metrics
 ) -> Tracer:
@@ -64,15 +88,9 @@ async def open_tracer(
     if not name:
         return NoTracer()
     refuse_unfit(environ, name)
+    make = load_tracer(name)
     try:
-        from app.telemetry.otlp import OtlpTracer  # noqa: PLC0415 - loads the SDK
-    except ImportError as error:
-        raise StartRefused(
-            f"环境变量 {name} 要求追踪,但没有安装 OpenTelemetry({error.name})。"
-            "请运行:pip install -r requirements-otel.txt;不要追踪就去掉这个变量。"
-        ) from error
-    try:
-        tracer = OtlpTracer(role=role, version=VERSION, metrics=metrics)
+        tracer = make(role=role, version=VERSION, metrics=metrics)
     except (ValueError, OSError) as error:
         raise StartRefused(f"OTEL_ 开头的环境变量不能用({error})。") from error
     stack.push_async_callback(_close, tracer.close)
