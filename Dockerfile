@@ -7,6 +7,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 RUN python -m venv /opt/venv
 COPY requirements-runtime.txt /tmp/requirements-runtime.txt
 RUN /opt/venv/bin/pip install --require-hashes --only-binary=:all: -r /tmp/requirements-runtime.txt
+# OpenTelemetry, for whoever collects traces: WITH_OTEL=1 in .env, or --build-arg WITH_OTEL=1
+ARG WITH_OTEL=""
+COPY requirements-otel.txt /tmp/requirements-otel.txt
+RUN if [ -n "${WITH_OTEL}" ]; then \
+        /opt/venv/bin/pip install --require-hashes --only-binary=:all: -r /tmp/requirements-otel.txt; \
+    fi
 WORKDIR /app
 COPY main.py config.py config.json ./
 COPY settings/ settings/

@@ -92,11 +92,12 @@ docs: ## 重新生成 README 里的设置表
 	$(BIN)/python -m app.cli settings --into README.md
 
 .PHONY: lock
-lock: ## 按 pyproject.toml 重新锁定四个 requirements 文件
+lock: ## 按 pyproject.toml 重新锁定五个 requirements 文件
 	$(LOCK) pyproject.toml --group test -o requirements.txt
 	$(LOCK) pyproject.toml -c requirements.txt -o requirements-runtime.txt
 	$(LOCK) --group pyproject.toml:e2e -c requirements.txt -o requirements-e2e.txt
-	$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) --group pyproject.toml:otel -c requirements.txt -o requirements-otel.txt
+	$(LOCK) pyproject.toml --group dev -c requirements.txt -c requirements-otel.txt -o requirements-dev.txt
 
 .PHONY: chroot-check
 chroot-check: ## 在只含镜像内容的只读 chroot 里运行(需要 root)

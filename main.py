@@ -122,7 +122,13 @@ class Process:
             ecloud, server = runtime.settings.ecloud, runtime.settings.server
             callers = Callers.of(ecloud.callback_sources, server.trusted_proxies)
             routers.append(
-                callback_router(runtime.reception, runtime.metrics, ecloud.callback_tokens, callers)
+                callback_router(
+                    runtime.reception,
+                    runtime.metrics,
+                    runtime.tracer,
+                    ecloud.callback_tokens,
+                    callers,
+                )
             )
             if runtime.settings.playground.enabled:
                 from app.console.playground import playground_router  # noqa: PLC0415 - loads templates

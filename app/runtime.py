@@ -68,6 +68,8 @@ from app.services.spill import Spill
 from app.services.stages import Stages
 from app.services.store import Store
 from app.services.suggestions import Suggestions
+from app.services.tracing import Tracer
+from app.telemetry.opening import open_tracer
 from app.utils.clock import Clock, SystemClock
 from app.utils.db import async_url, is_sqlite
 from app.utils.http_client import make_http_client
@@ -108,6 +110,8 @@ class Runtime:
     clock: Clock
     rng: random.Random
     metrics: Metrics
+    #: Is told where a message's time went.
+    tracer: Tracer
     store: Store
     redis: Redis
     inspection: Inspection
@@ -175,7 +179,8 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
     Build the runtime for one role.
 
     Raises:
-        StartRefused: roles split on the embedded default, or a store that cannot be used as it is.
+        StartRefused: roles split on the embedded default, or a store that cannot be used as it is, or
+            spans that are wanted and cannot be told.
         AlreadyRunning: another process has the embedded default's data.
     """
     async with AsyncExitStack() as stack:
@@ -190,11 +195,20 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
         await asyncio.to_thread(prepare_schema, database_url)
         store = open_store(stack, database_url)
         redis = await connect_redis(stack, settings.redis_url.get_secret_value())
+        metrics = Metrics(version=VERSION)
+        tracer = await open_tracer(stack, os.environ, role=role, metrics=metrics)
         http = await stack.enter_async_context(make_http_client())
         public = await stack.enter_async_context(make_public_http_client(is_private_address))
         downloader = Downloader(public, own=http, own_hosts=gateway_hosts(settings))
         runtime = _assemble(
-            settings, role, store=store, redis=redis, http=http, downloader=downloader
+            settings,
+            role,
+            store=store,
+            redis=redis,
+            http=http,
+            downloader=downloader,
+            metrics=metrics,
+            tracer=tracer,
         )
         stack.callback(runtime.spill.close)
         await refuse_unfit(runtime.inspection)
@@ -215,6 +229,8 @@ def _assemble(
     redis: Redis,
     http: aiohttp.ClientSession,
     downloader: Downloader,
+    metrics: Metrics,
+    tracer: Tracer,
 ) -> Runtime:
     clock = SystemClock()
     zone = ZoneInfo(settings.conversations.timezone)
@@ -230,7 +246,6 @@ def _assemble(
         seen_seconds=0 if has_embedded_queue(settings) else SEEN_SECONDS,
     )
     stages = Stages(store)
-    metrics = Metrics(version=VERSION)
     spill = Spill(data_folder(settings) / "spill", max_bytes=SPILL_BYTES)
     inbox = Inbox(
         store=store,
@@ -265,6 +280,7 @@ def _assemble(
         clock=clock,
         rng=random.SystemRandom(),
         metrics=metrics,
+        tracer=tracer,
         store=store,
         redis=redis,
         inspection=make_inspection(settings, store, redis, clock),

@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.stores",
     "tests.fixtures.inside",
     "tests.fixtures.console",
+    "tests.fixtures.collector",
     "tests.fixtures.logs",
     "tests.fixtures.receivers",
     "tests.fixtures.logins",

@@ -11,10 +11,11 @@ from starlette.requests import ClientDisconnect, Request
 
 from app.api.body import read_body
 from app.api.callers import Callers
-from app.models.flow import TurnedAway
+from app.models.flow import Accepted, Duplicate, Left, Receipt, Refused, TurnedAway, Unrecorded
 from app.services.errors import StoreUnavailable
 from app.services.metrics import Metrics
 from app.services.reception import BUDGET, Reception
+from app.services.tracing import Span, Step, Tracer
 
 OK = b'{"code":"1000","message":"success","data":null}'
 TOO_LARGE = b'{"code":"1001","message":"body too large","data":null}'
@@ -65,7 +66,11 @@ def is_known_token(token: str, tokens: tuple[str, ...]) -> bool:
 
 
 def callback_router(
-    reception: Reception, metrics: Metrics, tokens: tuple[str, ...], callers: Callers
+    reception: Reception,
+    metrics: Metrics,
+    tracer: Tracer,
+    tokens: tuple[str, ...],
+    callers: Callers,
 ) -> APIRouter:
     """
     The route at the bare path, or, when tokens are set, only behind a token.
@@ -83,7 +88,7 @@ def callback_router(
         if not callers.admits(peer, request.headers.getlist("x-forwarded-for")):
             return turned_away("wrong_source")
         started = time.perf_counter()
-        response = await _take(request, reception)
+        response = await _take(request, reception, tracer)
         metrics.callback_seconds.observe(time.perf_counter() - started)
         return response
 
@@ -125,8 +130,9 @@ def _described(*, has_token: bool) -> dict[str, Any]:
     return {"requestBody": body, **({"parameters": [token]} if has_token else {})}
 
 
-async def _take(request: Request, reception: Reception) -> Response:
-    until = time.monotonic() + BUDGET
+async def _take(request: Request, reception: Reception, tracer: Tracer) -> Response:
+    began = time.monotonic()
+    until = began + BUDGET
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await read_body(request)
@@ -147,4 +153,22 @@ async def _take(request: Request, reception: Reception) -> Response:
         return Response(UNAVAILABLE, status_code=503, media_type=JSON)
     if isinstance(receipt, TurnedAway):
         return Response(NOT_FOUND, status_code=404, media_type=JSON)
+    _tell(tracer, receipt, seconds=time.monotonic() - began)
     return Response(OK, media_type=JSON)
+
+
+def _tell(tracer: Tracer, receipt: Receipt | Unrecorded, *, seconds: float) -> None:
+    """What asks something begins a trace, or belongs to one; what is ignored is not worth one."""
+    if not isinstance(receipt, Accepted | Duplicate | Left | Refused):
+        return
+    ended_at = time.time()
+    tracer.record(
+        Span(
+            step=Step.CALLBACK,
+            message_id=receipt.message_id,
+            started_at=ended_at - seconds,
+            ended_at=ended_at,
+            facts={"receipt": type(receipt).__name__.lower()},
+            is_first=not isinstance(receipt, Duplicate),
+        )
+    )

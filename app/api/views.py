@@ -11,6 +11,7 @@ from typing import Any
 from app.api.breakers import refresh_breakers, shown_breakers
 from app.api.health import HealthView
 from app.api.limits import refresh_limits, shown_limits
+from app.api.means import refresh_means
 from app.api.sending import refresh_sending, shown_sending
 from app.opening import DATABASE, REDIS
 from app.runtime import Role, Runtime
@@ -186,8 +187,14 @@ async def _refresh_gauges(runtime: Runtime) -> None:
     metrics.spilled.set(runtime.inbox.spilled)
     refresh_limits(runtime)
     found, depth, *_ = await asyncio.gather(
-        _figures(runtime), _depth(runtime), refresh_breakers(runtime), refresh_sending(runtime)
+        _figures(runtime),
+        _depth(runtime),
+        refresh_breakers(runtime),
+        refresh_sending(runtime),
+        refresh_means(runtime),
     )
+    metrics.stores_up.labels(store=DATABASE).set(found is not None)
+    metrics.stores_up.labels(store=REDIS).set(depth is not None)
     if found is None or depth is None:
         metrics.scrape_failures.inc()
     if depth is not None:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 #: Spill files may take so much.
 SPARE_BYTES = 1024**3
-SETTINGS, FOLDER, DATABASE, REDIS, DIFY, ECLOUD = (
+SETTINGS, FOLDER, TRACING, DATABASE, REDIS, DIFY, ECLOUD = (
     "设置",
     "数据目录",
+    "追踪",
     "数据库",
     "Redis",
     "Dify",
@@ -58,7 +59,7 @@ class Checked:
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """检查设置、数据目录、数据库、Redis、Dify 和 E云管家,不启动服务,不提问,也不发送;有 ✗(不能启动或不能工作)时退出码为 1。"""
+    """检查设置、数据目录、追踪(设了才有)、数据库、Redis、Dify 和 E云管家,不启动服务,不提问,也不发送;有 ✗(不能启动或不能工作)时退出码为 1。"""
     lines = _examine()
     is_well = all(one.outcome is not Outcome.FAILED for one in lines)
     if as_json:
@@ -80,6 +81,7 @@ def _examine() -> list[Checked]:
     return [
         *_settings_lines(loaded),
         _folder_line(loaded.settings),
+        *_tracing_lines(),
         *asyncio.run(_server_lines(loaded.settings)),
     ]
 
@@ -111,6 +113,24 @@ def _folder_line(settings: "Settings") -> Checked:
     spilled = len(list((folder / "spill").glob("*.spill")))
     waiting = f",其中 {spilled} 个溢出文件等待补进数据库" if spilled else ""
     return Checked(FOLDER, outcome, f"{folder} 可写,剩余 {free / 1024**3:.1f} GiB{waiting}")
+
+
+def _tracing_lines() -> list[Checked]:
+    """Nothing where no spans are wanted; nothing is sent."""
+    import os  # noqa: PLC0415 - late
+
+    from app.opening import StartRefused  # noqa: PLC0415 - late
+    from app.telemetry.opening import load_tracer, refuse_unfit, wanted_by  # noqa: PLC0415 - late
+
+    name = wanted_by(os.environ)
+    if not name:
+        return []
+    try:
+        refuse_unfit(os.environ, name)
+        load_tracer(name)
+    except StartRefused as error:
+        return [Checked(TRACING, Outcome.FAILED, str(error))]
+    return [Checked(TRACING, Outcome.OK, f"由 {name} 送往收集器(没有试着连接)")]
 
 
 async def _server_lines(settings: "Settings") -> list[Checked]:

@@ -1,11 +1,23 @@
 """What Prometheus is told. Labels never name a person or a group."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
-from app.models.flow import Usage
+from app.models.flow import RefuseReason, Usage
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4)
+#: From receipt to answer: what waits for a peer that is away waits for long.
+LONG_SECONDS = (*SECONDS, 300, 900, 3600)
+#: What somebody is woken for has its zero from the start: a counter that begins with 1 has not
+#: grown, as far as Prometheus can tell.
+_TOLD_OF = ("unavailable", "wrong_token", "wrong_source", "wrong_time", *map(str, RefuseReason))
 
 
 class Metrics:
@@ -13,6 +25,7 @@ class Metrics:
 
     def __init__(self, *, version: str) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.callbacks = Counter(
             "bridge_callbacks_total",
             "Callbacks by verdict",
@@ -39,6 +52,24 @@ class Metrics:
         )
         self.dify_seconds = self._histogram(
             "bridge_dify_seconds", "One question to Dify", ["mode", "outcome"], SECONDS
+        )
+        self.first_token_seconds = self._histogram(
+            "bridge_dify_first_token_seconds",
+            "Waiting for Dify until a streamed answer's first text",
+            [],
+            SECONDS,
+        )
+        self.answer_seconds = self._histogram(
+            "bridge_answer_seconds",
+            "From a question's receipt until its whole answer is planned",
+            [],
+            LONG_SECONDS,
+        )
+        self.retries = Counter(
+            "bridge_retries_total",
+            "What is tried again: asking Dify, or sending a segment",
+            ["stage"],
+            registry=self.registry,
         )
         self.dify_tokens = Counter(
             "bridge_dify_tokens_total",
@@ -119,10 +150,37 @@ class Metrics:
         self.parked = self._gauge(
             "bridge_parked_users", "Users who wait until a peer is well or has a place"
         )
+        self.accounts = Gauge(
+            "bridge_accounts",
+            "Our accounts by what is known of them",
+            ["state"],
+            registry=self.registry,
+        )
+        self.stores_up = Gauge(
+            "bridge_store_up",
+            "Whether a store answered the last look at these figures in time",
+            ["store"],
+            registry=self.registry,
+        )
+        self.disk_free = self._gauge(
+            "bridge_disk_free_bytes", "Room on the disk with the data folder"
+        )
+        self.redis_memory = self._gauge(
+            "bridge_redis_memory_bytes", "Memory that the Redis server uses; 0: not known"
+        )
+        self.redis_memory_limit = self._gauge(
+            "bridge_redis_memory_limit_bytes", "Its maxmemory; 0: none, or not known"
+        )
         self.alerts = Counter(
             "bridge_alerts_total",
             "Notices to the operator by channel and what became of them",
             ["channel", "outcome"],
+            registry=self.registry,
+        )
+        self.spans = Counter(
+            "bridge_spans_total",
+            "Spans for OpenTelemetry by what became of them",
+            ["outcome"],
             registry=self.registry,
         )
         self.scrape_failures = Counter(
@@ -132,6 +190,21 @@ class Metrics:
         )
         info = Gauge("bridge_build_info", "Which version runs", ["version"], registry=self.registry)
         info.labels(version=version).set(1)
+        self._begin_with_zero()
+
+    def _begin_with_zero(self) -> None:
+        for verdict in _TOLD_OF:
+            self.callbacks.labels(verdict=verdict)
+        for outcome in ("answered", "dead"):
+            self.outcomes.labels(outcome=outcome)
+        for stage in ("ask", "send"):
+            self.retries.labels(stage=stage)
+        for mode in ("blocking", "streaming"):
+            for outcome in ("answered", "failed"):
+                self.dify_seconds.labels(mode=mode, outcome=outcome)
+        self.send_seconds.labels(outcome="sent")
+        for outcome in ("exported", "failed", "dropped"):
+            self.spans.labels(outcome=outcome)
 
     def count_tokens(self, app: str, usage: Usage) -> None:
         """What one answer of an app took; of some kinds only the sum is known."""

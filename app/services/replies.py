@@ -15,6 +15,7 @@ from loguru import logger
 from app.models.flow import Answer, Asking, MessageId, PendingForm, Turn
 from app.services.citations import with_footer
 from app.services.dify.client import DifyClient
+from app.services.dify.first_text import FirstText
 from app.services.dify.gate import Gate, Slot
 from app.services.dify.inputs import InputTemplates
 from app.services.dify.moderation import Moderation
@@ -45,6 +46,7 @@ from app.services.segmenter import Segmenter
 from app.services.stages import Stages, utc_now
 from app.services.streamed_reply import StreamedReply
 from app.services.suggesting import Suggesting
+from app.services.tracing import Fact, Step, Tracer, traced
 from app.services.wording import Wording
 from app.utils.budget import Budget
 from app.utils.clock import Clock
@@ -112,6 +114,7 @@ class Replies:
         recap: Recap,
         enclosing: Enclosing,
         metrics: Metrics,
+        tracer: Tracer,
         clock: Clock,
         streaming: bool,
         inputs: InputTemplates,
@@ -130,6 +133,7 @@ class Replies:
         self._recap = recap
         self._enclosing = enclosing
         self._metrics = metrics
+        self._tracer = tracer
         self._clock = clock
         self._streaming = streaming
         self._inputs = inputs
@@ -241,8 +245,10 @@ class Replies:
     async def _is_fetched(self, one: _Try, asking: Asking) -> bool:
         """Whether the answer to *asking* could be had after all; then it is planned."""
         one.asking = asking
+        facts = {"app": self._dify.name}
         try:
-            return await self._rescue.complete(one.turn, asking, one.reply, one.budget)
+            with traced(self._tracer, self._clock, Step.FETCH, one.turn.message_id, facts):
+                return await self._rescue.complete(one.turn, asking, one.reply, one.budget)
         except DifyError:
             one.is_left_open = True
             raise
@@ -323,7 +329,8 @@ class Replies:
             with watch.running():
                 events = await stack.enter_async_context(self._dify.stream_chat(request))
             timed = Timed(events, watch, on_first=one.hear_first)
-            heard = one.budget.bounded(timed)
+            first = self._metrics.first_token_seconds
+            heard = one.budget.bounded(FirstText(timed, lambda: first.observe(watch.seconds)))
             if one.preface:
                 await one.reply.take(TextDelta(text=f"{one.preface}\n\n"))
             await one.reply.follow(self._wording.events(heard, is_plain=one.turn.is_plain))
@@ -345,14 +352,20 @@ class Replies:
     @contextmanager
     def _measured(self, mode: str, one: _Try) -> Iterator[Stopwatch]:
         """
-        Tell the metrics how long Dify took.
+        Tell metrics and trace how long Dify took.
 
         A spent budget is Dify's failure; what else goes wrong on our side says nothing about it.
         """
         watch = Stopwatch(self._clock)
         outcome = ""
+        facts: dict[str, Fact] = {
+            "app": self._dify.name,
+            "mode": mode,
+            "attempt": one.turn.attempts + 1,
+        }
         try:
-            yield watch
+            with traced(self._tracer, self._clock, Step.ASK, one.turn.message_id, facts):
+                yield watch
             outcome = "answered"
         except DifyError:
             outcome = "failed"

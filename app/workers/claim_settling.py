@@ -92,7 +92,7 @@ class ClaimSettling:
             held_by: the peer whose breaker is open; empty: none.
         """
         decision = self._policy.decide(
-            error, attempts=claim.attempts, held_by=held_by, age=self._waited(claim, turn)
+            error, attempts=claim.attempts, held_by=held_by, age=self.waited(claim, turn)
         )
         code = code_of(error)
         if not isinstance(error, (ServiceError, TimeoutError)):
@@ -127,7 +127,7 @@ class ClaimSettling:
     async def hold_up(self, claim: Claim, turn: Turn, peer: str) -> None:
         """The peer's breaker is open: nobody is asked, nothing is counted."""
         is_dify = peer != account_peer(turn.bot_wc_id)
-        if is_dify and self._policy.is_too_old(self._waited(claim, turn)):
+        if is_dify and self._policy.is_too_old(self.waited(claim, turn)):
             reason = DifyUnavailable.code
             await self._bury_or_wait(claim, turn, reason, "no answer for too long")
             return
@@ -141,7 +141,7 @@ class ClaimSettling:
 
         An answer that has begun is closed after a while, so that the person's next question goes on.
         """
-        if turn.begun and self._waited(claim, turn) >= UNSERVED_SECONDS:
+        if turn.begun and self.waited(claim, turn) >= UNSERVED_SECONDS:
             await self._bury_or_wait(claim, turn, APP_NOT_CONFIGURED, turn.app)
         else:
             await self.hold_up(claim, turn, peer)
@@ -188,6 +188,12 @@ class ClaimSettling:
         except QueueUnavailable as error:
             logger.warning("message.lease_left", error=error)
 
+    def waited(self, claim: Claim, turn: Turn | None) -> float:
+        """Seconds since the message was received, or since an operator let it go on."""
+        if turn is not None and turn.replayed_at is not None:
+            return self._clock.time() - turn.replayed_at.timestamp()
+        return self._clock.time() - id_milliseconds(claim.message_id) / 1000
+
     async def _bury_or_wait(self, claim: Claim, turn: Turn, reason: str, error: str) -> None:
         try:
             await self.bury(claim, turn, reason, error)
@@ -198,6 +204,7 @@ class ClaimSettling:
             await self._retry(claim, PAUSE_SECONDS)
 
     async def _retry_counted(self, claim: Claim, delay: float, error: str) -> None:
+        self._metrics.retries.labels(stage="ask").inc()
         self._note_waits(claim)
         self._note_try(claim, error)
         await self._queue.retry(claim, delay=delay, counts=True)
@@ -217,12 +224,6 @@ class ClaimSettling:
 
     def _count(self, outcome: str) -> None:
         self._metrics.outcomes.labels(outcome=outcome).inc()
-
-    def _waited(self, claim: Claim, turn: Turn | None) -> float:
-        """Seconds since the message was received, or since an operator let it go on."""
-        if turn is not None and turn.replayed_at is not None:
-            return self._clock.time() - turn.replayed_at.timestamp()
-        return self._clock.time() - id_milliseconds(claim.message_id) / 1000
 
     def _note_waits(self, claim: Claim) -> None:
         """Not in work any more: a process that ends now did not crash over it."""

@@ -3,6 +3,7 @@
 from loguru import logger
 
 from app.services.errors import EcloudError, EcloudRefused, EcloudThrottled, EcloudUnavailable
+from app.services.metrics import Metrics
 from app.utils.clock import Clock
 from app.workers.availability import Availability
 from app.workers.debts import Debts
@@ -34,6 +35,7 @@ class FailedCalls:
         availability: Availability,
         login: OwnLogin,
         pace: OwnPace,
+        metrics: Metrics,
         clock: Clock,
         settings: SenderSettings,
     ) -> None:
@@ -41,6 +43,7 @@ class FailedCalls:
         self._availability = availability
         self._login = login
         self._pace = pace
+        self._metrics = metrics
         self._clock = clock
         self._settings = settings
 
@@ -62,14 +65,18 @@ class FailedCalls:
                 await self._debts.give_up(lane, reason)
             case PauseGroup(seconds):
                 lane.not_before = now + seconds
-                await self._debts.put_back(lane, error)
+                await self._put_back(lane, error)
             case PauseAccount(seconds) as pause:
                 self._availability.pause(pause, code=error.code)
                 if isinstance(error, EcloudThrottled):
                     self._pace.throttled()
                     # It may be this group's fault: the next call is another's, if any is owed one.
                     self._debts.lanes.defer(lane, until=now + THROTTLED_LANE * seconds)
-                await self._debts.put_back(lane, error)
+                await self._put_back(lane, error)
+
+    async def _put_back(self, lane: Lane, error: EcloudError) -> None:
+        self._metrics.retries.labels(stage="send").inc()
+        await self._debts.put_back(lane, error)
 
     def _decide(self, lane: Lane, error: EcloudError, now: float) -> SendDecision:
         """What the policy says, in the light of what the group and the account were told before."""
@@ -110,5 +117,5 @@ class FailedCalls:
             return False
         refusal = EcloudUnavailable("账号不在线" if not is_online else "wId 已更换")
         self._debts.take_back(lane)
-        await self._debts.put_back(lane, refusal)
+        await self._put_back(lane, refusal)
         return True

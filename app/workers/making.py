@@ -119,6 +119,7 @@ def _make_replies(
             app.client,
         ),
         metrics=runtime.metrics,
+        tracer=runtime.tracer,
         clock=runtime.clock,
         streaming=app.is_streamed,
         inputs=app.inputs,
@@ -167,6 +168,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
             outage_max_wait=processing.outage_max_wait,
         ),
         metrics=runtime.metrics,
+        tracer=runtime.tracer,
         clock=runtime.clock,
         settings=WorkerSettings(
             lease=processing.lease,
@@ -217,6 +219,7 @@ def make_sender_pool(runtime: Runtime) -> SenderPool:
             breakers=runtime.breakers,
             paces=runtime.paces,
             metrics=runtime.metrics,
+            tracer=runtime.tracer,
             clock=runtime.clock,
             rng=runtime.rng,
             settings=figures,

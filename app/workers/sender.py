@@ -22,6 +22,7 @@ from app.services.outbox_table import Planned
 from app.services.paces import Paces
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Lease
+from app.services.tracing import Span, Step, Tracer
 from app.utils.clock import Clock
 from app.utils.log import message_context
 from app.utils.loops import first_of, stopped_within
@@ -46,6 +47,8 @@ RELOAD_SECONDS = 0.1
 CONFIRMED_SECONDS = 0.2
 #: What the pace alone holds back, for seconds; whatever is planned meanwhile waits, too.
 PACED = (Why.GAP, Why.MINUTE)
+#: What became of a call that the gateway carried out.
+SENT = "sent"
 #: A sender that owes nothing for so long gives its lease back.
 KEEP_SECONDS = 60.0
 
@@ -64,6 +67,7 @@ class AccountSender:
         breakers: Breakers,
         paces: Paces,
         metrics: Metrics,
+        tracer: Tracer,
         clock: Clock,
         rng: random.Random,
         settings: SenderSettings,
@@ -73,6 +77,7 @@ class AccountSender:
         self._outbox = outbox
         self._ecloud = ecloud
         self._metrics = metrics
+        self._tracer = tracer
         self._clock = clock
         self._accounts = accounts
         self._settings = settings
@@ -104,6 +109,7 @@ class AccountSender:
             availability=available,
             login=login,
             pace=pace,
+            metrics=metrics,
             clock=clock,
             settings=settings,
         )
@@ -119,7 +125,12 @@ class AccountSender:
             timeout=settings.timeout,
         )
         self._settling = Settling(
-            debts=debts, availability=available, outbox=outbox, clock=clock, settings=settings
+            debts=debts,
+            availability=available,
+            outbox=outbox,
+            metrics=metrics,
+            clock=clock,
+            settings=settings,
         )
 
     def ring(self) -> None:
@@ -253,11 +264,11 @@ class AccountSender:
             receipt = await self._speak(segment, w_id)
         except EcloudError as error:
             self._pace.ended()
-            self._observe(started, error.code)
+            self._observe(segment, started, error.code)
             await self._failed.settle(lane, w_id, error)
             return
         self._pace.ended()
-        self._observe(started, "sent")
+        self._observe(segment, started, SENT)
         self._availability.sent(lane.group)
         self._debts.sent(lane, receipt)
         logger.info("segment.sent", seq=segment.seq, tries=segment.tries + 1)
@@ -275,6 +286,17 @@ class AccountSender:
         at = (segment.mention,) if segment.mention else ()
         return await self._ecloud.client().send_text(w_id=w_id, group_id=group, text=content, at=at)
 
-    def _observe(self, started: float, outcome: str) -> None:
+    def _observe(self, segment: Planned, started: float, outcome: str) -> None:
         seconds = self._clock.monotonic() - started
         self._metrics.send_seconds.labels(outcome=outcome).observe(seconds)
+        ended_at = self._clock.time()
+        self._tracer.record(
+            Span(
+                step=Step.SEND,
+                message_id=segment.message_id,
+                started_at=ended_at - seconds,
+                ended_at=ended_at,
+                facts={"kind": segment.kind, "segment": segment.seq, "call": segment.tries + 1},
+                error="" if outcome == SENT else outcome,
+            )
+        )

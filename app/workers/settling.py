@@ -2,6 +2,7 @@
 
 from loguru import logger
 
+from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.stages import utc_now
 from app.utils.clock import Clock
@@ -22,12 +23,14 @@ class Settling:
         debts: Debts,
         availability: Availability,
         outbox: Outbox,
+        metrics: Metrics,
         clock: Clock,
         settings: SenderSettings,
     ) -> None:
         self._debts = debts
         self._availability = availability
         self._outbox = outbox
+        self._metrics = metrics
         self._clock = clock
         self._settings = settings
 
@@ -63,5 +66,6 @@ class Settling:
             await self._debts.give_up(lane, "recalled")
         elif await self._availability.w_id():
             logger.warning("segment.resend", seq=segment.seq)
+            self._metrics.retries.labels(stage="send").inc()
             self._debts.undecided.clear(segment.id)
         # Else the gateway does not answer, and this was the last call of it: it waits, undecided.

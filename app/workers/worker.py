@@ -21,6 +21,7 @@ from app.services.queue.protocol import MessageQueue
 from app.services.queue.spill_signs import SpillSigns
 from app.services.segmenter import Segmenter
 from app.services.stages import Stages
+from app.services.tracing import Span, Step, Tracer
 from app.services.turns import Turns
 from app.utils.clock import Clock
 from app.utils.log import message_context
@@ -91,6 +92,7 @@ class Worker:
         segmenter: Segmenter,
         policy: RetryPolicy,
         metrics: Metrics,
+        tracer: Tracer,
         clock: Clock,
         settings: WorkerSettings,
     ) -> None:
@@ -103,6 +105,8 @@ class Worker:
         self._watch = watch
         self._policy = policy
         self._metrics = metrics
+        self._tracer = tracer
+        self._clock = clock
         self._settings = settings
         self._takeover = takeover
         self._fallbacks = fallbacks
@@ -290,6 +294,7 @@ class Worker:
 
     async def _ask(self, claim: Claim, turn: Turn, admission: Admission, desk: Desk) -> None:
         self._settling.begin(claim)
+        self._tell_wait(claim, turn)
         self._stages.note_owner(turn.message_id, fence=turn.fence)
         outcome = "answered"
         try:
@@ -314,8 +319,20 @@ class Worker:
                 await self._settling.fail(claim, turn, error, held_by=held_by)
             return
         self._metrics.outcomes.labels(outcome=outcome).inc()
+        if outcome == "answered":
+            self._metrics.answer_seconds.observe(self._settling.waited(claim, turn))
         await asyncio.shield(self._settling.finish(claim))
         await asyncio.shield(self._watch.answered(admission))
+
+    def _tell_wait(self, claim: Claim, turn: Turn) -> None:
+        """The trace hears how long it waited, of the first try alone: later ones waited for other things."""
+        if claim.attempts or claim.crashes or turn.asking is not None:
+            return
+        now = self._clock.time()
+        started_at = now - self._settling.waited(claim, turn)
+        self._tracer.record(
+            Span(step=Step.WAIT, message_id=claim.message_id, started_at=started_at, ended_at=now)
+        )
 
     async def _heard(self, turn: Turn, desk: Desk) -> Turn | None:
         """The turn with what is asked; None: what was spoken is no question."""

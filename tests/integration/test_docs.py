@@ -18,6 +18,7 @@ from app.api.server import bind, make_server
 from app.services.ecloud.callback import parse_callback
 from app.services.metrics import Metrics
 from app.services.reception import Reception
+from app.services.tracing import NoTracer
 
 TOKEN = "abcdefgh-12345678"
 
@@ -42,7 +43,9 @@ def schema(*tokens: str) -> dict[str, Any]:
     nobody = cast("Any", None)
     routers = [
         health_router(cast("HealthView", nobody)),
-        callback_router(cast("Reception", nobody), Metrics(version="1"), tokens, Callers()),
+        callback_router(
+            cast("Reception", nobody), Metrics(version="1"), NoTracer(), tokens, Callers()
+        ),
     ]
     return create_app(version="1.2.3", routers=routers).openapi()
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,20 @@ def test_folder_that_cannot_be_used_fails(run: Run, tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "不可写" in lines(result, "✗")[0]
+
+
+def test_tracing_is_looked_at_where_it_is_wanted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the packages it is fine; without them a start would be refused, and the command is named."""
+    pytest.importorskip("opentelemetry.sdk", reason="needs requirements-otel.txt")
+    wanted = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hidden@127.0.0.1:4318"}
+    fine = run(**wanted)
+    monkeypatch.setitem(sys.modules, "app.telemetry.otlp", None)
+    bare = run(**wanted)
+
+    assert [line for line in lines(fine, "✓") if line.startswith("追踪")] == [
+        "追踪:由 OTEL_EXPORTER_OTLP_ENDPOINT 送往收集器(没有试着连接)"
+    ]
+    assert bare.exit_code == 1
+    [told] = [line for line in lines(bare, "✗") if line.startswith("追踪")]
+    assert "pip install -r requirements-otel.txt" in told
+    assert "hidden" not in fine.output + bare.output

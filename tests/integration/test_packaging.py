@@ -29,6 +29,7 @@ LOCKS = (
     "requirements.txt",
     "requirements-runtime.txt",
     "requirements-e2e.txt",
+    "requirements-otel.txt",
     "requirements-dev.txt",
 )
 #: Of Python, of pip and of the image itself; no settings of ours.

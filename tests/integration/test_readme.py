@@ -427,11 +427,12 @@ def test_metrics_of_the_table_are_the_metrics() -> None:
     """All of them, and no other."""
     from app.services.metrics import Metrics
 
-    named = set(re.findall(r"^\| `(bridge_\w+)", OPERATIONS.read_text("utf-8"), re.MULTILINE))
+    rows = re.findall(r"^\| (`bridge_[^|]+)", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(bridge_\w+)", row)}
     families = Metrics(version="1").registry.collect()
     real = {one.name + ("_total" if one.type == "counter" else "") for one in families}
 
-    assert named == real
+    assert named == {name for name in real if not name.startswith("process_")}
 
 
 # Commands ------------------------------------------------------------------------------------

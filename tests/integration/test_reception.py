@@ -98,7 +98,7 @@ class Office:
             sample.labels["verdict"]: int(sample.value)
             for family in families
             for sample in family.samples
-            if sample.name == name
+            if sample.name == name and sample.value
         }
 
 

@@ -12,6 +12,7 @@ from app.api import callback as callback_module
 from app.models.flow import IgnoreReason, Unrecorded
 from app.services.errors import StoreUnavailable
 from app.services.reception import BUDGET
+from app.services.tracing import NoTracer
 
 GIVES_UP_SECONDS = 6.0
 
@@ -43,7 +44,7 @@ async def post(chunks: AsyncIterator[bytes], desk: Desk) -> int:
         return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
 
     request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-    response = await callback_module._take(request, cast(Any, desk))
+    response = await callback_module._take(request, cast(Any, desk), NoTracer())
     return response.status_code
 
 

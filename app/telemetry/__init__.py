@@ -1,0 +1,1 @@
+"""Spans for OpenTelemetry; its SDK is loaded only where they are wanted."""
