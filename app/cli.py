@@ -17,6 +17,7 @@ from app.commands.groups import groups
 from app.commands.ledger import ledger
 from app.commands.operators import operators
 from app.commands.output import FAILED, AsJson, fail, load, print_json
+from app.commands.pause import pause, resume
 from app.commands.people import people
 from app.commands.queue import queue
 from app.commands.recall import recall
@@ -75,6 +76,8 @@ app.add_typer(alerts, name="alerts")
 app.command()(bench)
 app.command()(recall)
 app.add_typer(callback, name="callback")
+app.add_typer(pause, name="pause")
+app.add_typer(resume, name="resume")
 app.add_typer(queue, name="queue")
 app.add_typer(groups, name="groups")
 app.add_typer(failed, name="failed")

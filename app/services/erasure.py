@@ -28,6 +28,7 @@ from app.models.contact import CONTACTS, GROUP_MEMBERS
 from app.models.conversation import CONVERSATIONS, SESSIONS
 from app.models.flow import WcId
 from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.pause import PAUSES
 from app.models.pending_form import PENDING_FORMS
 from app.models.segment import SEGMENTS, SegmentState
 from app.models.suggestion import SUGGESTIONS
@@ -116,6 +117,7 @@ _TABLES = {
     "pending_forms": (PENDING_FORMS, PENDING_FORMS.c.from_user),
     "contacts": (CONTACTS, CONTACTS.c.wc_id),
     "group_members": (GROUP_MEMBERS, GROUP_MEMBERS.c.wc_id),
+    "pauses": (PAUSES, PAUSES.c.subject),
 }
 
 

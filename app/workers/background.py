@@ -86,6 +86,7 @@ class Background:
         self._run(self._writing, "accounts", runtime.accounts.run(stop))
         self._run(self._writing, "offline-notices", runtime.notices.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
+        self._run(self._writing, "pauses", runtime.pauses.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "recalls", self._flush_recalls(stop))
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
@@ -163,6 +164,7 @@ class Background:
             queue=runtime.queue,
             breakers=runtime.breakers,
             quiet_left=lambda: plan.quiet_left(utc_now()),
+            paused=runtime.pauses.now,
         )
         turns = Turns(
             store=runtime.store,
@@ -182,6 +184,7 @@ class Background:
             breakers=runtime.breakers,
             keep_probes=watch.keep_probes,
             desks=desks,
+            paused=runtime.pauses.now,
         )
         self._run(self._work, "parking", parking.run(self._stop_work))
 

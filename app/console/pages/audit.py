@@ -19,10 +19,15 @@ ACTION_WORDS: Final = {
     "operator.disable": "停用账号",
     "operator.enable": "启用账号",
     "group.change": "修改群规则",
+    "pause.begin": "暂停",
+    "pause.end": "恢复",
     "failures.replay": "重放",
     "failures.cancel": "停止重放",
     "queue.clear": "清空队列",
     "queue.free_lease": "收回租约",
+    "queue.pause": "暂停一个人",
+    "queue.resume": "恢复一个人",
+    "answer.recall": "收回回答",
 }
 
 

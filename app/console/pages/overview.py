@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from starlette.responses import Response
 
 from app.console.charts import make_chart
+from app.console.pages.pauses import SWITCHES
 from app.console.reading.messages import names_of, page_of
 from app.console.reading.names import read_names
 from app.console.reading.traffic import DEFAULT_SPAN, SERIES, SPANS, Span
@@ -83,6 +84,8 @@ async def show_overview(visit: Visit) -> Response:
         dependency_words=DEPENDENCY_WORDS,
         dependency_names=DEPENDENCY_NAMES,
         account_words=ACCOUNT_WORDS,
+        switches=SWITCHES,
+        paused_now=visit.parts.runtime.pauses.now(),
         chart=make_chart(traffic.columns, lambda start: _label(visit, start, span)),
     )
 

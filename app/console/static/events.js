@@ -25,7 +25,16 @@ function connect() {
   addEventListener("pagehide", () => stream.close(), { once: true });
 }
 
+async function showPauses(paused) {
+  const bar = document.getElementById("paused");
+  if (!bar || bar.dataset.paused === paused) return;
+  bar.dataset.paused = paused;
+  const answer = await fetch("/console/pauses/", { headers: { "X-Fragment": "1" } });
+  if (answer.ok) bar.innerHTML = await answer.text();
+}
+
 function show(figures) {
+  showPauses(figures.paused);
   for (const place of document.querySelectorAll("[data-figure]")) {
     const value = figures[place.dataset.figure];
     place.textContent = value > 999 ? "999+" : String(value);
