@@ -21,6 +21,7 @@ from app.commands.pause import pause, resume
 from app.commands.people import people
 from app.commands.queue import queue
 from app.commands.recall import recall
+from app.commands.reset import reset
 from app.commands.settings import settings
 from app.commands.usage import usage
 
@@ -81,6 +82,7 @@ app.add_typer(resume, name="resume")
 app.add_typer(queue, name="queue")
 app.add_typer(groups, name="groups")
 app.add_typer(failed, name="failed")
+conversations.command("reset")(reset)
 app.add_typer(conversations, name="conversations")
 app.add_typer(messages, name="messages")
 app.add_typer(people, name="people")

@@ -47,6 +47,7 @@ PAGES: Final = (
     Page(path="/pauses/{kind}/pause", handler=pauses.pause, role=OPERATOR, method=POST),
     Page(path="/pauses/{kind}/resume", handler=pauses.resume, role=OPERATOR, method=POST),
     Page(path="/messages/", handler=messages.list_messages, role=VIEWER),
+    Page(path="/messages/export", handler=messages.export_messages, role=OPERATOR, method=POST),
     Page(path="/messages/{id}", handler=messages.show_message, role=VIEWER),
     Page(path="/messages/{id}/recall", handler=messages.recall_answer, role=OPERATOR, method=POST),
     Page(path="/failures/", handler=failures.list_failures, role=VIEWER),
@@ -64,10 +65,14 @@ PAGES: Final = (
     Page(path="/groups/{id}", handler=groups.show_group, role=VIEWER),
     Page(path="/groups/{id}", handler=groups.change_group, role=OPERATOR, method=POST),
     Page(path="/talks/", handler=talks.show_talk, role=VIEWER),
+    Page(path="/talks/reset", handler=talks.reset, role=OPERATOR, method=POST),
+    Page(path="/talks/mute", handler=talks.mute, role=OPERATOR, method=POST),
+    Page(path="/talks/export", handler=talks.export_talk, role=OPERATOR, method=POST),
     Page(path="/contacts/", handler=contacts.list_contacts, role=VIEWER),
     Page(path="/log/", handler=log.show_log, role=ADMIN),
     Page(path="/settings/", handler=settings.list_settings, role=ADMIN),
     Page(path="/audit/", handler=audit.list_deeds, role=ADMIN),
+    Page(path="/audit/export", handler=audit.export_deeds, role=ADMIN, method=POST),
 )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     update,
 )
@@ -107,7 +108,10 @@ _BLANK_KEYS = (
 #: That somebody did something stays, not with whose queue.
 _BLANK_DEEDS = (
     update(AUDIT_LOG)
-    .where(AUDIT_LOG.c.action.like("queue.%"), AUDIT_LOG.c.subject == bindparam("whose"))
+    .where(
+        or_(AUDIT_LOG.c.action.like("queue.%"), AUDIT_LOG.c.action == "conversation.reset"),
+        AUDIT_LOG.c.subject == bindparam("whose"),
+    )
     .values(subject=ERASED)
 )
 _TABLES = {

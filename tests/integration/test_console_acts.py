@@ -1,9 +1,15 @@
 """What operators do in the console beside replays and rules: pausing, muting, resetting, exporting."""
 
+import csv
+import io
+from datetime import timedelta
+
+from app.models.flow import WcId
 from app.models.pause import PauseKind
 from app.models.roles import OperatorRole
 from app.services.pauses import PauseTable
-from tests.fixtures.console import Site, StartConsole, say
+from app.services.stages import utc_now
+from tests.fixtures.console import Answer, Site, StartConsole, say
 from tests.fixtures.inside import INSIDE_EMBEDDED
 from tests.integration.test_console_pages import FRAGMENT, deeds
 
@@ -90,3 +96,162 @@ async def test_a_person_is_paused_by_name_and_shown_until_resumed(console: Start
     assert lasting == [(PauseKind.USER.value, "wxid_ming")]
     assert (resumed.place, left) == ("/console/queues/?told=person_resumed", [])
     assert kept == [("a-operator", "wxid_ming")] * 2
+
+
+# Talks ---------------------------------------------------------------------------------------
+
+GROUP = "1@chatroom"
+
+
+async def see_group(site: Site) -> None:
+    """As if somebody had spoken there."""
+    await site.inside.execute(
+        "INSERT INTO `groups` (bot_wc_id, group_id, first_seen_at) VALUES ('wxid_bot', :group, :now)",
+        group=GROUP,
+        now=utc_now().replace(tzinfo=None),
+    )
+
+
+@INSIDE_EMBEDDED
+async def test_a_muted_group_is_told_and_its_questions_have_a_verdict_of_their_own(
+    console: StartConsole,
+) -> None:
+    """And the page says how to end it."""
+    async with console() as site:
+        operator = await site.operator(OperatorRole.OPERATOR)
+        await say(site)
+        await see_group(site)
+        odd = [
+            (await operator.send("/console/talks/mute", group=group, minutes=minutes)).place
+            for group, minutes in ((GROUP, "7"), (GROUP, "x"), ("", "10"), ("9@chatroom", "10"))
+        ]
+        muted = await operator.send("/console/talks/mute", group=GROUP, minutes="30")
+        page = await operator.get(f"/console/talks/?group={GROUP}")
+        rules = site.inside.runtime.groups.settings(WcId("wxid_bot"), WcId(GROUP)).rules
+        tried = await operator.get("/console/groups/1?line=几点开门")
+        unmuted = await operator.send("/console/talks/mute", group=GROUP, minutes="0")
+        after = await operator.get(f"/console/talks/?group={GROUP}")
+        tried_after = await operator.get("/console/groups/1?line=几点开门")
+        kept = await deeds(site, "group.mute")
+
+    assert odd == ["/console/talks/?told=no_group"] * 4
+    assert muted.place == "/console/talks/?group=1%40chatroom&told=muted"
+    assert "静音到" in page.words
+    assert 29 * 60 < rules.muted_until - utc_now().timestamp() <= 30 * 60
+    assert "操作员让机器人在这个群里静音" in tried.words
+    assert unmuted.place.endswith("told=unmuted")
+    assert "静音到" not in after.words
+    assert "会回答" in tried_after.words
+    assert kept == [("a-operator", GROUP)] * 2
+
+
+@INSIDE_EMBEDDED
+async def test_a_conversation_is_reset_for_one_person_or_for_all(console: StartConsole) -> None:
+    """The others go on; a form that waits is given up."""
+    async with console() as site:
+        operator = await site.operator(OperatorRole.OPERATOR)
+        for person in ("wxid_a", "wxid_b"):
+            await site.inside.execute(
+                "INSERT INTO sessions (app, bot_wc_id, group_id, from_user, conversation_id, updated_at)"
+                " VALUES ('default', 'wxid_bot', :group, :person, 'c-1', :now)",
+                group=GROUP,
+                person=person,
+                now=utc_now().replace(tzinfo=None),
+            )
+        one = await operator.send("/console/talks/reset", group=GROUP, user="wxid_a")
+        left = await sessions(site)
+        again = await operator.send("/console/talks/reset", group=GROUP, user="wxid_a")
+        every = await operator.send("/console/talks/reset", group=GROUP)
+        none = await operator.send("/console/talks/reset", group="")
+        gone = await sessions(site)
+        kept = await deeds(site, "conversation.reset")
+
+    assert one.place.endswith("told=talk_reset")
+    assert left == [("wxid_a", ""), ("wxid_b", "c-1")]
+    assert again.place.endswith("told=talk_new")
+    assert every.place.endswith("told=talk_reset")
+    assert none.place.endswith("told=no_group")
+    assert gone == [("wxid_a", ""), ("wxid_b", "")]
+    assert [subject for _, subject in kept] == [GROUP, "wxid_a", "wxid_a"]
+
+
+async def sessions(site: Site) -> list[tuple[str, str]]:
+    """Whose next question goes on with which conversation."""
+    found = await site.inside.rows("SELECT from_user, conversation_id FROM sessions ORDER BY 1")
+    return [(row["from_user"], row["conversation_id"]) for row in found]
+
+
+# Exports -------------------------------------------------------------------------------------
+
+
+def table(answer: Answer) -> list[dict[str, str]]:
+    """A downloaded CSV."""
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    assert answer.text.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+
+
+async def test_messages_are_exported_as_the_list_is_filtered(console: StartConsole) -> None:
+    """All pages of it, oldest first; no cell is computed by a spreadsheet."""
+    async with console() as site:
+        operator = await site.operator(OperatorRole.OPERATOR)
+        viewer = await site.operator(OperatorRole.VIEWER)
+        said = [await say(site, f"第 {n} 句", ago=timedelta(minutes=n)) for n in range(45, 0, -1)]
+        formula = await say(site, "=1+1", person="wxid_b", ago=timedelta(seconds=1))
+        old = await say(site, "以前", ago=timedelta(days=3))
+        token = (await operator.get("/console/messages/")).token
+        every = await operator.post("/console/messages/export", token=token)
+        week = await operator.post("/console/messages/export", token=token, range="7d", q="以前")
+        one = await operator.post("/console/messages/export", token=token, id=str(old))
+        computed = await operator.post("/console/messages/export", token=token, person="wxid_b")
+        none = await operator.post("/console/messages/export", token=token, q="没有这句")
+        refused = await viewer.send("/console/messages/export")
+        audit = await site.inside.rows(
+            "SELECT `after` AS a FROM audit_log WHERE action = 'export.messages' ORDER BY id"
+        )
+
+    assert [row["id"] for row in table(every)] == [str(one) for one in (*said, formula)]
+    assert [row["id"] for row in table(week)] == [str(old)]
+    assert [row["id"] for row in table(one)] == [str(old)]
+    assert [row["text"] for row in table(computed)] == ["'=1+1"]
+    assert table(none) == []
+    assert refused.status == 403
+    assert 'filename="messages-' in every.headers["Content-Disposition"]
+    assert [row["a"] for row in audit][1:3] == ["range=7d q=…", "range=24h id=…"]
+
+
+@INSIDE_EMBEDDED
+async def test_the_audit_is_exported_for_those_who_may_read_it(console: StartConsole) -> None:
+    """With its filter; the export itself is a deed."""
+    async with console() as site:
+        admin = await site.operator()
+        operator = await site.operator(OperatorRole.OPERATOR)
+        await operator.send("/console/pauses/taking/pause")
+        token = (await admin.get("/console/audit/")).token
+        every = table(await admin.post("/console/audit/export", token=token))
+        pauses_only = table(
+            await admin.post("/console/audit/export", token=token, action="pause.begin")
+        )
+        refused = await operator.send("/console/audit/export")
+
+    assert every[0]["action"] == "export.audit"
+    assert [(row["operator"], row["subject"]) for row in pauses_only] == [("a-operator", "taking")]
+    assert refused.status == 403
+
+
+@INSIDE_EMBEDDED
+async def test_a_talk_is_exported_with_questions_and_answers(
+    console: StartConsole,
+) -> None:
+    """Of that group alone."""
+    async with console(works=True) as site:
+        operator = await site.operator(OperatorRole.OPERATOR)
+        await site.inside.hear("几点 [[text=九点]]")
+        await site.inside.hear("几点 [[text=十点]]", fromGroup="999@chatroom")
+        rows = await site.inside.until_settled(1)
+        group = rows[0]["group_id"]
+        found = table(await operator.send("/console/talks/export", group=group, range="7d"))
+        kept = await deeds(site, "export.talk")
+
+    assert [(row["question"].split()[0], row["answer"]) for row in found] == [("几点", "九点")]
+    assert kept == [("a-operator", group)]

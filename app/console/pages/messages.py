@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from app.console.advice import next_step
+from app.console.downloads import send_table, stamped
 from app.console.gate import refusal
 from app.console.reading.messages import (
     DEFAULT_RANGE,
     MessageFilter,
+    find_conditions,
     parse_filter,
     read_messages,
 )
@@ -20,6 +22,8 @@ from app.console.verdicts import explain, known_verdicts
 from app.console.visit import Visit
 from app.models.flow import MessageId
 from app.models.message import MessageState
+from app.services.export import MESSAGE_FIELDS, Extent
+from app.services.export import read_messages as read_all
 from app.services.letters import ReplayOptions, Resumption, decide_replay
 from app.services.stages import utc_now
 from app.services.take_backs import TakeBacks
@@ -64,6 +68,27 @@ async def list_messages(visit: Visit) -> Response:
         state_words=STATE_WORDS,
         is_filtered=choice != MessageFilter(),
     )
+
+
+async def export_messages(visit: Visit) -> Response:
+    """All of the list as a file, the oldest first."""
+    choice = parse_filter(dict(visit.form.pairs))
+    runtime, now = visit.parts.runtime, utc_now()
+    async with runtime.store.read() as connection:
+        conditions = await find_conditions(connection, choice, now=now)
+    await visit.parts.audit.note(visit.deed("export.messages", "", after=told(choice)))
+    # An id is looked for whatever the range is.
+    extent = Extent(since=None if choice.id else choice.since(now), conditions=conditions)
+    name = stamped("messages", now, visit.parts.zone)
+    return send_table(name, MESSAGE_FIELDS, read_all(runtime.store, extent))
+
+
+def told(choice: MessageFilter) -> str:
+    """A filter for the audit: of what names a person only that it was given (pure)."""
+    open_values = {"range": choice.range, "state": choice.state, "verdict": choice.verdict}
+    named = {"person": choice.person, "group": choice.group, "q": choice.text, "id": choice.id}
+    given = {**open_values, **{name: value and "…" for name, value in named.items()}}
+    return " ".join(f"{name}={value}" for name, value in given.items() if value)
 
 
 async def show_message(visit: Visit) -> Response:
