@@ -23,6 +23,8 @@ from app.workers.callback_keeper import CallbackKeeper
 from app.workers.command_keeper import CommandKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.feedback_keeper import FeedbackKeeper
+from app.workers.figures_keeper import LEASE_SECONDS as FIGURES_LEASE
+from app.workers.figures_keeper import FiguresKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.limit_keeper import LimitKeeper
@@ -97,6 +99,10 @@ class Background:
         self._run(self._writing, "inspection", runtime.inspection.run(stop))
         self._run(self._writing, "apps", _inspect(runtime.app_inspection, stop))
         self._run(self._writing, "gateway", _inspect(runtime.gateway_inspection, stop))
+        figures = FiguresKeeper(
+            runtime.store, runtime.leases.task("figures", seconds=FIGURES_LEASE)
+        )
+        self._run(self._writing, "figures", figures.run(stop))
         self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
         if runtime.channels:
             # Whatever the role: any process may be the only one, or the only one left.

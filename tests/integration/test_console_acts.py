@@ -1,12 +1,16 @@
 """What operators do in the console beside replays and rules: pausing, muting, resetting, exporting."""
 
+import asyncio
 import csv
 import io
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from app.models.flow import WcId
 from app.models.pause import PauseKind
 from app.models.roles import OperatorRole
+from app.services.contact_rows import Seen
+from app.services.ecloud.cards import ContactCard
 from app.services.pauses import PauseTable
 from app.services.stages import utc_now
 from tests.fixtures.console import Answer, Site, StartConsole, say
@@ -255,3 +259,148 @@ async def test_a_talk_is_exported_with_questions_and_answers(
 
     assert [(row["question"].split()[0], row["answer"]) for row in found] == [("几点", "九点")]
     assert kept == [("a-operator", group)]
+
+
+# Log -----------------------------------------------------------------------------------------
+
+
+@INSIDE_EMBEDDED
+async def test_the_part_of_the_log_that_fits_is_downloaded_whole(console: StartConsole) -> None:
+    """More than the page shows, across blocks; who did is in the audit."""
+    async with console() as site:
+        admin = await site.operator()
+        operator = await site.operator(OperatorRole.OPERATOR)
+        missing = await admin.send("/console/log/download")
+        path = Path(site.inside.runtime.settings.log.dir) / "app.log"
+        path.parent.mkdir(exist_ok=True)
+        line = "2026-11-26 10:00:00 | {level} | a:b:1 | [{n}] event.{n} " + "x" * 200 + "\n"
+        levels = ("INFO    ", "WARNING ")
+        path.write_text(
+            "".join(line.format(n=n, level=levels[n % 2]) for n in range(9000)), "utf-8"
+        )
+        every = await admin.send("/console/log/download", level="INFO")
+        warnings = await admin.send("/console/log/download", level="WARNING", q="event.8")
+        refused = await operator.send("/console/log/download")
+        kept = await deeds(site, "log.download")
+
+    wanted = [n for n in range(9000) if n % 2 and str(n).startswith("8")]
+    assert missing.place == "/console/log/?told=no_log"
+    assert len(every.text) > 1024 * 1024
+    assert len(every.text.splitlines()) == 9000
+    assert [int(one.split("[")[1].split("]")[0]) for one in warnings.text.splitlines()] == wanted
+    assert 'filename="app-' in every.headers["Content-Disposition"]
+    assert refused.status == 403
+    assert kept == [("a-admin", "app.log")] * 2
+
+
+@INSIDE_EMBEDDED
+async def test_a_message_shows_its_lines_of_all_processes_to_those_who_may_read_logs(
+    console: StartConsole,
+) -> None:
+    """In their order; nobody else's line, and no error twice."""
+    async with console() as site:
+        admin = await site.operator()
+        viewer = await site.operator(OperatorRole.VIEWER)
+        one = await say(site)
+        folder = Path(site.inside.runtime.settings.log.dir)
+        folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - a file of the test
+        for name, second, event in (
+            ("app-api", 1, "callback.accepted"),
+            ("app-worker", 2, "message.failed"),
+            ("app-worker_error", 2, "message.failed"),
+        ):
+            (folder / f"{name}.log").write_text(
+                f"2026-11-26 10:00:0{second} | INFO | a | [{one}] {event} <b>\n"
+                f"2026-11-26 10:00:0{second} | INFO | a | [{one}9] somebody.else\n",
+                "utf-8",
+            )
+        shown = await admin.get(f"/console/messages/{one}")
+        hidden = await viewer.get(f"/console/messages/{one}")
+
+    assert "这条消息的日志 (2)" in shown.words
+    assert shown.text.index("callback.accepted &lt;b&gt;") < shown.text.index("message.failed")
+    assert "somebody.else" not in shown.text
+    assert "这条消息的日志" not in hidden.words
+
+
+# Contacts ------------------------------------------------------------------------------------
+
+
+async def know(site: Site, *wc_ids: str, kind: str = "person") -> None:
+    """Contacts that were looked up long ago."""
+    for wc_id in wc_ids:
+        await site.inside.execute(
+            "INSERT INTO contacts (wc_id, nick_name, user_name, remark, alias, signature, sex, country,"
+            " province, city, big_avatar, small_avatar, labels, v1, kind, bot_wc_id, group_id, error,"
+            " failures, seen_at, fetched_at) VALUES (:wc_id, :wc_id, '', '', '', '', 0, '', '', '', '',"
+            " '', '', '', :kind, 'wxid_bot', '', '', 0, :now, :now)",
+            wc_id=wc_id,
+            kind=kind,
+            now=datetime(2026, 1, 1),  # noqa: DTZ001 - as the table holds it
+        )
+
+
+async def test_contacts_are_refreshed_with_progress_and_what_is_left_is_cancelled(
+    console: StartConsole,
+) -> None:
+    """Only those of the list; a newcomer goes before all of them; a second start joins the first."""
+    async with console() as site:
+        operator = await site.operator(OperatorRole.OPERATOR)
+        viewer = await site.operator(OperatorRole.VIEWER)
+        await know(site, *(f"wxid_{n}" for n in range(5)))
+        await know(site, "7@chatroom", kind="group")
+        token = (await operator.get("/console/contacts/")).token
+        nothing = await viewer.get("/console/contacts/refresh")
+        none = await operator.post("/console/contacts/refresh", token=token, q="nobody")
+        begun = await operator.post("/console/contacts/refresh", token=token, kind="person")
+        again = await operator.post("/console/contacts/refresh", token=token)
+        contacts = site.inside.runtime.contacts
+        contacts.note(Seen(WcId("wxid_bot"), WcId("8@chatroom"), WcId("wxid_new")))
+        await contacts.flush()
+        wanted = await contacts.wanted(limit=20)
+        cards = [
+            ContactCard(wc_id=one.wc_id, kind=one.kind)  # type: ignore[arg-type]
+            for one in wanted[2:4]
+        ]
+        await contacts.save(cards)
+        await contacts.postpone(wanted[4:5], error="no")
+        half = await viewer.get("/console/contacts/refresh", **FRAGMENT)
+        cancelled = await operator.post("/console/contacts/refresh/cancel", token=token)
+        after = await viewer.get("/console/contacts/refresh", **FRAGMENT)
+        due = {one.wc_id for one in await contacts.wanted(limit=20)}
+        kept = [*await deeds(site, "contacts.refresh"), *await deeds(site, "contacts.cancel")]
+
+    assert nothing.status == 404
+    assert none.place.endswith("told=nothing_to_refresh")
+    assert begun.place == again.place == "/console/contacts/refresh"
+    assert [one.wc_id for one in wanted[:2]] == ["8@chatroom", "wxid_new"]
+    assert {one.wc_id for one in wanted[2:]} == {f"wxid_{n}" for n in range(5)}
+    assert ("进行中 3 / 5" in half.words, 'value="3"' in half.text) == (True, True)
+    assert cancelled.place == "/console/contacts/refresh"
+    assert "已取消,其余没有动 3 / 5" in after.words
+    assert due == {"8@chatroom", "wxid_new"}
+    assert len(kept) == 2
+
+
+@INSIDE_EMBEDDED
+async def test_a_refresh_goes_on_by_itself_until_all_is_looked_up(console: StartConsole) -> None:
+    """By the keeper, from the gateway."""
+    async with console(works=True) as site:
+        operator = await site.operator(OperatorRole.OPERATOR)
+        await site.inside.hear("几点 [[text=九点]]")
+        await site.inside.until_rows(
+            "SELECT 1 FROM contacts WHERE kind = 'person' AND fetched_at IS NOT NULL"
+        )
+        await site.inside.execute("UPDATE contacts SET nick_name = 'old', next_fetch_at = NULL")
+        await operator.send("/console/contacts/refresh", kind="person")
+        await site.inside.until_rows(
+            "SELECT 1 FROM contacts WHERE kind = 'person' AND nick_name <> 'old'"
+        )
+        async with asyncio.timeout(20):
+            while True:
+                page = await operator.get("/console/contacts/refresh", **FRAGMENT)
+                if "已完成 1 / 1" in page.words:
+                    break
+                await asyncio.sleep(0.05)
+
+    assert "data-running" not in page.text

@@ -1,5 +1,6 @@
 """Messages: the list with its filters, and everything of one."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from app.console.advice import next_step
 from app.console.downloads import send_table, stamped
 from app.console.gate import refusal
+from app.console.reading.log import level_of, lines_of
 from app.console.reading.messages import (
     DEFAULT_RANGE,
     MessageFilter,
@@ -22,6 +24,7 @@ from app.console.verdicts import explain, known_verdicts
 from app.console.visit import Visit
 from app.models.flow import MessageId
 from app.models.message import MessageState
+from app.models.roles import OperatorRole
 from app.services.export import MESSAGE_FIELDS, Extent
 from app.services.export import read_messages as read_all
 from app.services.letters import ReplayOptions, Resumption, decide_replay
@@ -99,6 +102,9 @@ async def show_message(visit: Visit) -> Response:
         return refusal(visit, HTTPStatus.NOT_FOUND, "没有这条消息,或已按保留期限清除。")
     row = found.row
     fates = await TakeBacks(visit.parts.runtime.store).look(MessageId(row.id))
+    said: list[str] = []
+    if visit.may(OperatorRole.ADMIN):
+        said = await asyncio.to_thread(lines_of, visit.parts.runtime, row.id)
     return visit.page(
         "message_part.html" if visit.is_fragment else "message.html",
         one=found,
@@ -106,6 +112,7 @@ async def show_message(visit: Visit) -> Response:
         advice=next_step(state=row.state, verdict=row.verdict, cause=found.letter.cause),
         timeline=make_timeline(row, found.segments),
         explain=explain,
+        log_lines=[(level_of(line), line) for line in said],
         can_replay=isinstance(decide_replay(found.letter, ReplayOptions()), Resumption),
         can_recall=bool(fates.going) and row.state != MessageState.DEAD,
     )
