@@ -9,12 +9,15 @@ HEIGHT: Final = 28
 EDGE: Final = 2
 
 
-def make_sparkline(values: Sequence[float | None], *, top: float | None = None) -> str:
+def make_sparkline(
+    values: Sequence[float | None], *, top: float | None = None, bridges: bool = False
+) -> str:
     """
     The path of a line from left to right; where nothing is known it has a gap.
 
     Args:
         top: the value at the upper edge; None: the greatest one.
+        bridges: what nobody knows is passed over without a gap: there was nothing to know.
 
     Returns:
         Empty: nothing is known.
@@ -29,7 +32,7 @@ def make_sparkline(values: Sequence[float | None], *, top: float | None = None) 
     is_on = False
     for number, value in enumerate(values):
         if value is None:
-            is_on = False
+            is_on = is_on and bridges
             continue
         share = min(1.0, value / most) if most > 0 else 0.0
         place = f"{number * pitch:.1f} {HEIGHT - EDGE - share * room:.1f}"

@@ -21,6 +21,7 @@ def test_where_nothing_is_known_the_line_has_a_gap() -> None:
     """Unknown is not zero; a line of zeros lies at the bottom."""
     assert make_sparkline([]) == make_sparkline([None, None]) == ""
     assert make_sparkline([1, None, 1]).count("M") == 2
+    assert make_sparkline([None, 1, None, 1], bridges=True).count("M") == 1
     assert make_sparkline([0, 0]) == f"M0.0 26.0h0.1L{WIDTH:.1f} 26.0"
     assert make_sparkline([0.5, 0.5], top=1).startswith("M0.0 14.0")
 

@@ -98,8 +98,8 @@ def _sparks(hour: LastHour) -> dict[str, str]:
     """A line for each tile (pure)."""
     return {
         "received": make_sparkline(hour.received),
-        "answered": make_sparkline(hour.answered, top=1),
-        "first": make_sparkline(hour.first),
+        "answered": make_sparkline(hour.answered, top=1, bridges=True),
+        "first": make_sparkline(hour.first, bridges=True),
         "waiting": make_sparkline(hour.waiting),
         "oldest": make_sparkline(hour.oldest),
         "dead": make_sparkline(hour.dead),
