@@ -27,8 +27,6 @@ from app.utils.loops import stopped_within
 LOOK_SECONDS: Final = 1.0
 #: So long a pause is remembered that is over; nothing waits longer.
 KEPT: Final = timedelta(days=30)
-#: So many of those that are over are read.
-REMEMBERED: Final = 500
 
 _P = PAUSES.c
 Span = tuple[datetime, datetime]
@@ -131,14 +129,11 @@ class PauseTable:
         self._store = store
 
     async def read(self) -> Paused:
-        """Those that last, and the newest of those that are over."""
-        lasting = _P.ended_at.is_(None)
-        recent = select(_P.id).where(_P.ended_at > utc_now() - KEPT)
-        recent = recent.order_by(_P.ended_at.desc()).limit(REMEMBERED)
+        """Those that last, and those that ended in the last weeks."""
+        meant = or_(_P.ended_at.is_(None), _P.ended_at > utc_now() - KEPT)
         async with self._store.read() as connection:
-            ids = list(await connection.scalars(recent))
             rows = await connection.execute(
-                select(PAUSES).where(or_(lasting, _P.id.in_(ids))).order_by(_P.began_at, _P.id)
+                select(PAUSES).where(meant).order_by(_P.began_at, _P.id)
             )
             return Paused(periods=tuple(_period(row) for row in rows))
 

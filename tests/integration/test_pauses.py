@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from app.api.views import make_health_view
-from app.models.flow import Accepted
+from app.models.flow import Accepted, WcId
 from app.models.pause import PauseKind
 from app.services.audit import Deed
-from app.services.pauses import Paused, PauseTable
+from app.services.pauses import Paused, PausePeriod, PauseTable
+from app.services.stages import utc_now
+from app.workers.availability import Availability
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.inside import INSIDE_EMBEDDED, LOOK_SECONDS, Inside, StartInside
@@ -185,3 +190,52 @@ async def test_two_pauses_at_once_are_one_and_each_change_is_in_the_audit(
     assert (begun, ended, again) == ([True, False], [True, False], True)
     assert len(deeds) == 3
     assert [one.ended_at is None for one in periods] == [False, True]
+
+
+@INSIDE_EMBEDDED
+async def test_time_in_a_pause_makes_no_message_too_old_for_an_outage(
+    inside: StartInside, dify: DifySimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dify is down when it ends: what waited for the operator alone waits on, and is answered."""
+    monkeypatch.setattr("app.services.queue.breakers.FIRST_PAUSE", 0.2)
+    monkeypatch.setattr("app.services.queue.breakers.LONGEST_PAUSE", 0.2)
+    dify.faults.set("down", times=10_000)
+    limits = {"MESSAGE_PROCESSING_OUTAGE_MAX_WAIT": "30", "MESSAGE_PROCESSING_MAX_RETRY_COUNT": "0"}
+    async with inside(**limits) as bridge:
+        await begin(bridge, SENDING)
+        await bridge.hear("一 [[text=甲]]")
+        await until_parked(bridge, 1)
+        # As if all of this had begun a hundred seconds ago.
+        then = (utc_now() - timedelta(seconds=100)).replace(tzinfo=None)
+        await bridge.execute("UPDATE messages SET replayed_at = :then", then=then)
+        await bridge.execute("UPDATE pauses SET began_at = :then", then=then)
+        await end(bridge, SENDING)
+        await dify.recorder.until(lambda: len(dify.questions()) >= 2)
+        dify.faults.clear()
+        settled = await bridge.until_settled(1)
+
+    assert [row["verdict"] for row in settled] == ["answered"]
+
+
+def test_an_outage_within_a_pause_is_not_the_accounts() -> None:
+    """Its sender subtracts it: the answer is sent, however little it may wait."""
+    now = utc_now()
+    outage = (now - timedelta(seconds=100), now - timedelta(seconds=10))
+    standing = SimpleNamespace(is_down=False, since=now, last_outage=outage)
+    segment = SimpleNamespace(planned_at=now - timedelta(seconds=200))
+    period = PausePeriod(kind=SENDING, began_at=outage[0], ended_at=outage[1])
+
+    def waited(paused: Paused) -> float:
+        unused: Any = None
+        available = Availability(
+            WcId("wxid_bot"),
+            lanes=unused,
+            login=unused,
+            accounts=SimpleNamespace(standing_of=lambda _: standing),  # type: ignore[arg-type]
+            pace=unused,
+            clock=unused,
+            paused=lambda: paused,
+        )
+        return available.waited(segment)  # type: ignore[arg-type]
+
+    assert (waited(Paused()), waited(Paused(periods=(period,)))) == (90, 0)

@@ -2,16 +2,23 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from app import cli
-from app.models.flow import WcId
+from app.models.conversation import SESSIONS
+from app.models.flow import Answer, Asking, WcId
 from app.services.audit import Deed
 from app.services.resets import reset_conversations
+from app.services.stages import utc_now
+from app.services.store import Store
 from simulators.dify import DifySimulator
+from tests.fixtures.callbacks import GROUP, USER, make_question, make_turn
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
+from tests.fixtures.stores import keep, make_outbox
 
 BY = Deed(operator="小王", action="conversation.reset", subject="")
 
@@ -47,25 +54,31 @@ async def test_the_next_question_begins_a_new_conversation_without_what_was_said
         await bridge.until_settled(4)
         await bridge.hear("三 [[text=丙]]")
         rows = await bridge.until_settled(5)
+        # Dify has forgotten the new one, too: it is told again what was said since.
+        dify.store._conversations.clear()
+        await bridge.hear("四 [[text=己]]")
+        await bridge.until_settled(6)
+        retold = queries(dify)[-1]
 
     asked = {
-        query.rpartition("(现在的问题)\n")[2].split()[0]: (query, conversation)
+        query.split()[0]: conversation
         for query, conversation in zip(queries(dify), conversations(dify), strict=True)
+        if not query.startswith("(")
     }
     own = {row["question"].split()[0]: row["dify_conversation_id"] for row in rows}
     assert count == 1
-    assert asked["二"][1] == ""
-    assert "甲" not in asked["二"][0]
+    assert asked["二"] == ""
+    assert ["答:甲" in retold, "答:乙" in retold, "答:丙" in retold] == [False, True, True]
     assert own["二"] != own["一"]
-    assert asked["三"][1] == own["二"]
-    assert asked["又一个"][1] == own["另一个"]
+    assert asked["三"] == own["二"]
+    assert asked["又一个"] == own["另一个"]
 
 
 @INSIDE_EMBEDDED
 async def test_an_answer_under_way_does_not_bring_the_old_conversation_back(
     inside: StartInside, dify: DifySimulator
 ) -> None:
-    """Not even where its process died and another one fetches the rest."""
+    """It is finished as it is."""
     async with inside() as bridge:
         await bridge.hear("一 [[text=甲]]")
         await bridge.until_settled(1)
@@ -79,6 +92,25 @@ async def test_an_answer_under_way_does_not_bring_the_old_conversation_back(
 
     assert old
     assert left == ""
+
+
+@pytest.mark.parametrize(("asked_ago", "kept"), [(60, ""), (-60, "c-old")])
+async def test_an_answer_that_is_fetched_later_does_not_bring_it_back_either(
+    store: Store, asked_ago: float, kept: str
+) -> None:
+    """What was asked before the reset; what was asked behind it goes on with its conversation."""
+    first, second = [await keep(store, make_question(text)) for text in ("一", "二")]
+    outbox = make_outbox(store)
+    await outbox.plan(make_turn(first), (), Answer(text="甲", conversation_id="c-old"))
+    await reset_conversations(store, GROUP, USER, by=BY)
+    asked_at = utc_now() - timedelta(seconds=asked_ago)
+    asking = Asking(conversation_id="c-old", dify_message_id="m", asked_at=asked_at)
+    turn = make_turn(second, asking=asking)
+    await outbox.plan(turn, (), Answer(text="乙", conversation_id="c-old"))
+    async with store.read() as connection:
+        found = await connection.scalar(select(SESSIONS.c.conversation_id))
+
+    assert found == kept
 
 
 async def test_the_command_resets_and_tells_how_many(
