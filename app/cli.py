@@ -17,9 +17,11 @@ from app.commands.groups import groups
 from app.commands.ledger import ledger
 from app.commands.operators import operators
 from app.commands.output import FAILED, AsJson, fail, load, print_json
+from app.commands.pause import pause, resume
 from app.commands.people import people
 from app.commands.queue import queue
 from app.commands.recall import recall
+from app.commands.reset import reset
 from app.commands.settings import settings
 from app.commands.usage import usage
 
@@ -75,9 +77,12 @@ app.add_typer(alerts, name="alerts")
 app.command()(bench)
 app.command()(recall)
 app.add_typer(callback, name="callback")
+app.add_typer(pause, name="pause")
+app.add_typer(resume, name="resume")
 app.add_typer(queue, name="queue")
 app.add_typer(groups, name="groups")
 app.add_typer(failed, name="failed")
+conversations.command("reset")(reset)
 app.add_typer(conversations, name="conversations")
 app.add_typer(messages, name="messages")
 app.add_typer(people, name="people")

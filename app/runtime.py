@@ -54,6 +54,7 @@ from app.services.inbox import Inbox
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.paces import Paces
+from app.services.pauses import Pauses, PauseTable
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
 from app.services.queue.limits import Limits
@@ -122,6 +123,7 @@ class Runtime:
     bell: OutboxBell
     spill_signs: SpillSigns
     paces: Paces
+    pauses: Pauses
     notices: OfflineNotices
     stages: Stages
     spill: Spill
@@ -291,6 +293,7 @@ def _assemble(
         bell=bell,
         spill_signs=spill_signs,
         paces=Paces(redis),
+        pauses=Pauses(PauseTable(store)),
         notices=notices,
         stages=stages,
         spill=spill,
@@ -373,6 +376,8 @@ async def warm_up(runtime: Runtime) -> None:
                 logger.warning("account.logins_not_told", error=error)
     with suppress(ServiceError):
         await runtime.groups.load()
+    with suppress(ServiceError):
+        await runtime.pauses.load()
     runtime.inbox.adopt_orphans()
     with suppress(ServiceError):
         await runtime.inbox.replay()

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from app.commands.output import FAILED, AsJson, print_json
+from app.commands.output import FAILED, AsJson, local_time, print_json
 
 if TYPE_CHECKING:
     from app.services.dify.apps import AskedApp
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 #: Spill files may take so much.
 SPARE_BYTES = 1024**3
-SETTINGS, FOLDER, TRACING, DATABASE, REDIS, DIFY, ECLOUD = (
+SETTINGS, FOLDER, TRACING, DATABASE, PAUSES, REDIS, DIFY, ECLOUD = (
     "设置",
     "数据目录",
     "追踪",
     "数据库",
+    "暂停",
     "Redis",
     "Dify",
     "E云管家",
@@ -158,7 +159,33 @@ async def _database_lines(settings: "Settings") -> list[Checked]:
     advice = (
         "请检查 DATABASE_URL、数据库是否已启动;还没有建库就运行 python app/utils/database_init.py"
     )
-    return await _lines(DATABASE, look, advice)
+    return [*await _lines(DATABASE, look, advice), *await _pause_lines(url)]
+
+
+async def _pause_lines(url: str) -> list[Checked]:
+    """What operators have paused; of a database that cannot be read the other lines tell."""
+    from app.models.pause import PauseKind  # noqa: PLC0415 - late
+    from app.opening import StartRefused, open_store  # noqa: PLC0415 - late
+    from app.services.errors import ServiceError  # noqa: PLC0415 - late
+    from app.services.pauses import PauseTable  # noqa: PLC0415 - late
+
+    words = {PauseKind.TAKING: "收取", PauseKind.SENDING: "发送"}
+    try:
+        async with asyncio.timeout(SECONDS), AsyncExitStack() as stack:
+            paused = await PauseTable(open_store(stack, url)).read()
+    except (StartRefused, ServiceError, TimeoutError):
+        return []
+    return [
+        Checked(
+            PAUSES,
+            Outcome.WARNING,
+            f"{words[one.kind]}从 {local_time(one.began_at)} 起被 {one.operator} 暂停;"
+            f"恢复:python -m app.cli resume {one.kind.value}",
+            f"paused_{one.kind.value}",
+        )
+        for one in paused.lasting
+        if one.kind in words
+    ]
 
 
 def _is_file(path: str) -> bool:

@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.console.assets import Asset, read_folder
 from app.console.entry import AddressOf
-from app.console.live import LiveFigures, LiveTraffic
+from app.console.live import LiveFigures, LiveHour, LiveTraffic
+from app.console.refreshes import RefreshDesk
 from app.console.replays import ReplayDesk
 from app.console.shown import add_filters
 from app.console.words import read_words
@@ -52,7 +53,9 @@ class Parts:
     audit: Audit
     live: LiveFigures
     traffic: LiveTraffic
+    hour: LiveHour
     replays: ReplayDesk
+    refreshes: RefreshDesk
     #: Whether somebody is known to be able to log in.
     has_operators: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,7 +91,9 @@ class Parts:
             audit=audit,
             live=LiveFigures(store),
             traffic=LiveTraffic(store),
+            hour=LiveHour(store),
             replays=ReplayDesk(store, runtime.redis, audit, stopping),
+            refreshes=RefreshDesk(store, runtime.redis, audit),
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from loguru import logger
@@ -38,6 +39,7 @@ _RULES = (
     Group.plain_text,
     Group.citations,
     Group.suggestions,
+    Group.muted_until,
 )
 
 
@@ -194,8 +196,9 @@ def overlaid(defaults: GroupSettings, row: Any) -> GroupSettings:
 def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
     """The defaults with those values of a row on top that cannot be wrong (pure)."""
     is_enabled = _or(row.is_enabled, defaults.rules.is_enabled, bool)
+    muted_until = _or(row.muted_until, 0, datetime.timestamp)
     return GroupSettings(
-        rules=replace(defaults.rules, is_enabled=is_enabled),
+        rules=replace(defaults.rules, is_enabled=is_enabled, muted_until=muted_until),
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
         is_plain=_or(row.plain_text, defaults.is_plain, bool),
         cites=_or(row.citations, defaults.cites, bool),

@@ -23,6 +23,8 @@ from app.workers.callback_keeper import CallbackKeeper
 from app.workers.command_keeper import CommandKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.feedback_keeper import FeedbackKeeper
+from app.workers.figures_keeper import LEASE_SECONDS as FIGURES_LEASE
+from app.workers.figures_keeper import FiguresKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.limit_keeper import LimitKeeper
@@ -86,6 +88,7 @@ class Background:
         self._run(self._writing, "accounts", runtime.accounts.run(stop))
         self._run(self._writing, "offline-notices", runtime.notices.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
+        self._run(self._writing, "pauses", runtime.pauses.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "recalls", self._flush_recalls(stop))
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
@@ -96,6 +99,10 @@ class Background:
         self._run(self._writing, "inspection", runtime.inspection.run(stop))
         self._run(self._writing, "apps", _inspect(runtime.app_inspection, stop))
         self._run(self._writing, "gateway", _inspect(runtime.gateway_inspection, stop))
+        figures = FiguresKeeper(
+            runtime.store, runtime.leases.task("figures", seconds=FIGURES_LEASE)
+        )
+        self._run(self._writing, "figures", figures.run(stop))
         self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
         if runtime.channels:
             # Whatever the role: any process may be the only one, or the only one left.
@@ -163,6 +170,7 @@ class Background:
             queue=runtime.queue,
             breakers=runtime.breakers,
             quiet_left=lambda: plan.quiet_left(utc_now()),
+            paused=runtime.pauses.now,
         )
         turns = Turns(
             store=runtime.store,
@@ -182,6 +190,7 @@ class Background:
             breakers=runtime.breakers,
             keep_probes=watch.keep_probes,
             desks=desks,
+            paused=runtime.pauses.now,
         )
         self._run(self._work, "parking", parking.run(self._stop_work))
 

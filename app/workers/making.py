@@ -175,6 +175,7 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
             failure_reply=processing.failure_reply,
             dies_with_queue=has_embedded_queue(settings),
         ),
+        paused=runtime.pauses.now,
     )
 
 
@@ -223,6 +224,7 @@ def make_sender_pool(runtime: Runtime) -> SenderPool:
             clock=runtime.clock,
             rng=runtime.rng,
             settings=figures,
+            paused=runtime.pauses.now,
         )
 
     return SenderPool(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from app.console.menu import ENTRIES
-from app.console.pages.log import MOST_LINES, TAIL_BYTES, read_tail
+from app.console.pages.log import MOST_LINES
+from app.console.reading.log import TAIL_BYTES, read_tail
 from app.models.flow import IgnoreReason, WcId
 from app.models.message import MessageState
 from app.models.roles import OperatorRole

@@ -7,7 +7,16 @@ from string import Formatter
 
 from app.console import advice, charts, verdicts
 from app.console.menu import ENTRIES, ROLE_WORDS, TOLD_WORDS
-from app.console.pages import audit, contacts, failures, groups, messages, overview, settings
+from app.console.pages import (
+    audit,
+    contacts,
+    failures,
+    groups,
+    messages,
+    overview,
+    pauses,
+    settings,
+)
 from app.console.parts import FOLDER, TEMPLATES
 from app.console.playground.way import LAST_STATION, SEGMENT_STATES, STATIONS
 from app.console.words import FILE, Language, Translator, read_words
@@ -53,6 +62,7 @@ def in_code() -> Iterator[str]:
         messages.STATE_WORDS,
         overview.SPAN_WORDS,
         overview.DEPENDENCY_NAMES,
+        pauses.BAR_WORDS,
     ):
         yield from table.values()
     for tagged in (
@@ -62,6 +72,7 @@ def in_code() -> Iterator[str]:
         settings.SOURCE_WORDS,
     ):
         yield from (word for word, _ in tagged.values())
+    yield from (word for words in pauses.SWITCHES.values() for word in words)
     yield from (label for _, label in (*STATIONS, LAST_STATION))
     yield from ("放弃", "发送第 {seq} 段", "失败后的那句话")
     yield from of_verdicts()

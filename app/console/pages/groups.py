@@ -19,6 +19,7 @@ from app.runtime import group_defaults
 from app.services.decide import decide
 from app.services.group_table import GroupRow, GroupTable
 from app.services.groups import GroupSettings, overlaid, without_trigger
+from app.services.stages import utc_now
 from app.utils.ids import parse_id
 
 HERE: Final = "/console/groups/"
@@ -121,7 +122,8 @@ def _try(visit: Visit, row: GroupRow, line: str, defaults: GroupSettings) -> dic
         mentions=(bot,) if is_mentioned else (),
     )
     rules = _in_force(row, defaults).rules
-    outcome = decide(message, replace(rules, max_message_age=0), own_accounts=(bot,), now=0)
+    now = utc_now().timestamp()
+    outcome = decide(message, replace(rules, max_message_age=0), own_accounts=(bot,), now=now)
     if not isinstance(outcome, Question):
         why = explain(state=MessageState.IGNORED, verdict=outcome.reason)
         advice = next_step(state=MessageState.IGNORED, verdict=outcome.reason)

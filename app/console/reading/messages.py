@@ -56,6 +56,8 @@ _LISTED = (
     _M.received_at,
     _M.first_text_at,
     _M.answered_at,
+    _M.total_tokens,
+    _M.dify_conversation_id,
 )
 
 
@@ -115,7 +117,7 @@ async def read_messages(
         StoreUnavailable: the database is away.
     """
     async with store.read() as connection:
-        conditions = await _conditions(connection, choice, now=now)
+        conditions = await find_conditions(connection, choice, now=now)
         statement = page_of(conditions, before=before, limit=PAGE + 1)
         rows = (await connection.execute(statement)).all()
         shown = rows[:PAGE]
@@ -139,9 +141,10 @@ def page_of(
     return statement if before is None else statement.where(_M.id < before)
 
 
-async def _conditions(
+async def find_conditions(
     connection: AsyncConnection, choice: MessageFilter, *, now: datetime
 ) -> list[ColumnElement[bool]]:
+    """A filter as conditions, with the names in it looked up."""
     if choice.id:
         # With one of our accounts the gateway's id is a key.
         bots = (await connection.scalars(select(Account.wc_id))).all()

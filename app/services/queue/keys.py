@@ -166,6 +166,11 @@ class Keys:
         """HASH how far a replay is that was started in the console; goes after an hour."""
         return f"{self.namespace}ecloud:replay:{job_id}"
 
+    @property
+    def refresh(self) -> str:
+        """STRING JSON of the last refresh of contacts that was started in the console; goes after a day."""
+        return f"{self.namespace}ecloud:refresh"
+
     def shared(self) -> tuple[str, ...]:
         """The first KEYS of every script, in the order of ``scripts/common.lua``."""
         return (
