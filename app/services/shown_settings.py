@@ -14,13 +14,12 @@ def effective_rows(loaded: LoadedSettings) -> list[dict[str, Any]]:
     """Every setting: its names, the value as it may be shown, and where that comes from."""
     rows = []
     for leaf in leaves().values():
-        branch = getattr(loaded.settings, leaf.section) if leaf.section else loaded.settings
-        value = getattr(branch, leaf.key)
+        value = leaf.value_in(loaded.settings)
         rows.append(
             {
                 "name": leaf.name,
                 "env": leaf.env,
-                "value": mask_value(value) if leaf.is_secret else _plain(value),
+                "value": mask_value(value) if leaf.is_secret else plain_value(value),
                 "source": str(loaded.sources[leaf.name]),
                 "description": leaf.field.description or "",
                 "is_changed": value != leaf.field.get_default(call_default_factory=True),
@@ -43,7 +42,8 @@ def mask_value(value: Any) -> str:
     return f"{parts.scheme}://{f'{user}:{MASK}' if at else ''}{at}{host}{parts.path}{query}"
 
 
-def _plain(value: Any) -> str:
+def plain_value(value: Any) -> str:
+    """A value that is no secret, as it would be typed (pure)."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

@@ -5,6 +5,7 @@ Dead and waiting are written in SQL first, or noted for its next batch; then the
 """
 
 import asyncio
+from collections.abc import Callable
 
 from loguru import logger
 
@@ -51,7 +52,7 @@ class ClaimSettling:
         policy: RetryPolicy,
         metrics: Metrics,
         clock: Clock,
-        failure_reply: str,
+        failure_reply: Callable[[], str],
     ) -> None:
         self._queue = queue
         self._outbox = outbox
@@ -165,7 +166,8 @@ class ClaimSettling:
             self._count("answered")
             logger.warning("reply.cut_short", planned=len(begun), error=reason)
         else:
-            pieces = [self._failure_reply] if self._failure_reply else []
+            reply = self._failure_reply()
+            pieces = [reply] if reply else []
             segments = self._segmenter.number(turn, pieces, start=0, mentions=True)
             await self._outbox.bury(turn, reason=reason, error=error, segments=segments)
             self._count("dead")

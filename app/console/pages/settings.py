@@ -11,6 +11,7 @@ SOURCE_WORDS: Final = {
     "argument": ("启动参数", "busy"),
     "environment": ("环境变量", "busy"),
     ".env": (".env", "busy"),
+    "console": ("管理后台", "good"),
     "config.json": ("config.json", "busy"),
     "default": ("默认值", "quiet"),
 }
@@ -21,7 +22,7 @@ async def list_settings(visit: Visit) -> Response:
     asked, is_changed = visit.asked("q").casefold(), visit.asked("changed") == "1"
     rows = [
         row
-        for row in effective_rows(visit.parts.loaded)
+        for row in effective_rows(visit.parts.runtime.loaded)
         if (not is_changed or row["is_changed"]) and _fits(row, asked)
     ]
     return visit.page(
@@ -29,7 +30,7 @@ async def list_settings(visit: Visit) -> Response:
         rows=rows,
         asked=visit.asked("q"),
         is_changed=is_changed,
-        warnings=visit.parts.loaded.warnings,
+        warnings=visit.parts.runtime.loaded.warnings,
         source_words=SOURCE_WORDS,
     )
 
