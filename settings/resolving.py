@@ -105,6 +105,17 @@ class Outside:
             console=MappingProxyType(dict(console)),
         )
 
+    def tried(self, console: Mapping[str, Any], typed: Mapping[str, Any]) -> Settings:
+        """
+        The settings as they would be if *typed* went before everything else.
+
+        Raises:
+            SettingsError: as ``settled``.
+        """
+        layer = read_console(typed)
+        whole = Outside(above=(layer, *self.above), below=self.below, problems=self.problems)
+        return whole.settled(console).settings
+
     def _layers(self, console: Mapping[str, Any]) -> tuple[Layer, ...]:
         return (*self.above, read_console(console), *self.below)
 

@@ -56,7 +56,13 @@ async def _figures(visit: Visit) -> bytes | None:
         found = await visit.parts.live.look()
     except StoreUnavailable:
         return None
-    shown = {"waiting": found.waiting, "dead": found.dead, "segments": found.open_segments}
+    # The newest one is a text: browsers round such numbers.
+    shown = {
+        "waiting": found.waiting,
+        "dead": found.dead,
+        "segments": found.open_segments,
+        "newest": str(found.newest),
+    }
     return orjson.dumps(shown)
 
 
