@@ -304,7 +304,7 @@ async def test_the_wizard_saves_what_it_has_tested_step_by_step(
     assert "等待第一条回调" in silent.words
     assert "收到了:1 条回调" in heard.words
     assert callback_step.place == f"{WIZARD}/groups?told=wizard_saved"
-    assert groups.place == f"{WIZARD}/done?told=wizard_saved"
+    assert groups.place == f"{WIZARD}/done?told=group_changed"
     assert "重启服务" in done.words
     assert kept == {
         "ecloud.base_url": gateway.base_url,

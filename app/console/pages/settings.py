@@ -116,6 +116,7 @@ def is_fixed(name: str, state: SettingState) -> bool:
 def _rows(state: SettingState) -> list[dict[str, Any]]:
     rows = []
     waiting, settings = set(state.waiting), state.next.settings
+    fixed = state.next.outside.fixed()
     for name, leaf in leaves().items():
         value = leaf.value_in(settings)
         rows.append(
@@ -128,6 +129,7 @@ def _rows(state: SettingState) -> list[dict[str, Any]]:
                 "is_waiting": name in waiting,
                 "source": str(state.next.sources[name]),
                 "effect": effect_of(name),
+                "is_fixed": name in fixed and effect_of(name) is not Effect.OUTSIDE,
                 "description": leaf.field.description or "",
                 "is_changed": value != leaf.field.get_default(call_default_factory=True),
             }

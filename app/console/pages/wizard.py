@@ -129,7 +129,7 @@ async def save_step(visit: Visit) -> Response:
         return await _page(visit, step, state, lines=refused_lines(error))
     if outside := _env_lines(state, {name: typed[name] for name in typed if name in fixed}):
         return await _page(visit, step, await look_at_settings(visit), lines=lines, outside=outside)
-    return visit.go(_after(step), told="wizard_saved")
+    return visit.go(_after(step), told="wizard_saved" if lines else "group_changed")
 
 
 async def register(visit: Visit) -> Response:
