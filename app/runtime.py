@@ -62,6 +62,7 @@ from app.services.queue.leases import Leases, OutboxBell
 from app.services.queue.limits import Limits
 from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
+from app.services.queue.restarts import Restarts
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
 from app.services.reception import Reception
@@ -111,6 +112,7 @@ class Runtime:
     #: What of them changes while the process runs.
     live: LiveSettings
     overrides: Overrides
+    restarts: Restarts
     role: Role
     clock: Clock
     rng: random.Random
@@ -270,6 +272,7 @@ def _assemble(
         loaded=loaded,
         live=live,
         overrides=Overrides(store),
+        restarts=Restarts(redis, holder=holder, role=role),
         role=role,
         clock=clock,
         rng=random.SystemRandom(),

@@ -54,6 +54,11 @@ class LiveBounds:
         return self._live.now.message_processing.max_waiting
 
 
+def waits_for_restart(now: Settings, wanted: Settings) -> list[str]:
+    """Names of the settings that a process has only after a restart (pure)."""
+    return [name for name in differing(now, wanted) if name not in LIVE]
+
+
 def differing(one: Settings, other: Settings) -> list[str]:
     """Names of the settings that are not the same in both, in their order (pure)."""
     return [name for name, leaf in leaves().items() if leaf.value_in(one) != leaf.value_in(other)]

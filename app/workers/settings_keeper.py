@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from loguru import logger
@@ -10,11 +11,12 @@ from app.kept_settings import KeptCopy
 from app.runtime import Runtime, group_defaults
 from app.services.ecloud.pacing import Why
 from app.services.errors import QueueUnavailable, StoreUnavailable
+from app.services.live_settings import waits_for_restart
 from app.services.stages import utc_now
 from app.utils.loops import stopped_within
 from app.workers.live_pace import make_pace
 from app.workers.parking import let_all_go
-from config import SettingsError
+from config import Settings, SettingsError
 
 LOOK_SECONDS: Final = 2.0
 
@@ -30,16 +32,22 @@ class SettingsKeeper:
         self._runtime = runtime
         self._copy = copy
         self._known: Mapping[str, Any] = dict(runtime.loaded.console)
+        #: What this process would be started with now; None: it would not start.
+        self._wanted: Settings | None = runtime.settings
+        self._has_told = False
         #: Accounts may still be held for hours that are quiet no more.
         self._owes_release = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until stopped."""
         while not await stopped_within(stop, LOOK_SECONDS):
-            try:
-                await self.look()
-            except (StoreUnavailable, QueueUnavailable) as error:
-                logger.debug("settings.later", error=error)
+            for step in (self.look, self.tell):
+                try:
+                    await step()
+                except (StoreUnavailable, QueueUnavailable) as error:
+                    logger.debug("settings.later", error=error)
+        with suppress(QueueUnavailable):
+            await self._runtime.restarts.hide()
 
     async def look(self) -> None:
         """
@@ -57,6 +65,21 @@ class SettingsKeeper:
         if self._owes_release:
             await self._release()
 
+    async def tell(self) -> None:
+        """
+        Tell the operator what waits for a restart of this process.
+
+        Raises:
+            QueueUnavailable: it is told later.
+        """
+        runtime = self._runtime
+        waiting = waits_for_restart(runtime.live.now, self._wanted or runtime.settings)
+        if waiting:
+            await runtime.restarts.show(waiting, now=runtime.clock.time())
+        elif self._has_told:
+            await runtime.restarts.hide()
+        self._has_told = bool(waiting)
+
     def _take(self, stored: Mapping[str, Any]) -> None:
         runtime = self._runtime
         try:
@@ -64,7 +87,9 @@ class SettingsKeeper:
         except SettingsError as error:
             # Fine for the process that took it, not with this one's environment or files.
             logger.error("settings.not_taken 后台的改动与这个进程的设置不合", reason=error)
+            self._wanted = None
             return
+        self._wanted = wanted
         changed = runtime.live.take(wanted)
         if not changed:
             return

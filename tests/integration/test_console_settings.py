@@ -9,6 +9,7 @@ import pytest
 
 from app.models.roles import OperatorRole
 from app.services.ecloud.callback_url import CALLBACK_PATH
+from app.services.queue.restarts import Restarts
 from app.workers import settings_keeper
 from simulators.dify import API_KEY, DifySimulator
 from simulators.ecloud import AUTHORIZATION, EcloudSimulator
@@ -139,6 +140,20 @@ async def test_a_secret_is_never_seen_again(
     assert emptied == {"dify.api_key": ""}
     assert SECRET not in "".join(one.text for one in answers) + repr(rows) + "".join(log_lines)
     assert "已更改(管理后台)" in answers[-1].words
+
+
+@INSIDE_EMBEDDED
+async def test_other_processes_that_wait_for_a_restart_are_named(console: StartConsole) -> None:
+    """Also where the one that serves the page has everything."""
+    async with console() as site:
+        browser = await site.operator()
+        runtime = site.inside.runtime
+        other = Restarts(runtime.redis, holder="host2-77-abc", role="worker")
+        await other.show(["dify.api_key"], now=runtime.clock.time())
+        page = await browser.get(HERE)
+
+    assert "还有 1 个进程等着重启: host2-77-abc (worker)" in page.words
+    assert "要重启才生效" not in page.words
 
 
 @INSIDE_EMBEDDED

@@ -119,6 +119,35 @@ async def test_the_pace_and_the_bounds_change_in_another_process(two: Any) -> No
     assert sorted(pace.limits.kinds.values()) == [4, 5]
 
 
+@ON_SERVERS
+async def test_every_process_says_what_it_waits_for_until_it_is_started_anew(two: Any) -> None:
+    """And says it no more when the change is taken back, or when it has ended."""
+    async with two() as (first, second):
+        restarts, clock = first.runtime.restarts, first.runtime.clock
+
+        async def until_told(*names: str) -> list[str]:
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    found = await restarts.waiting(now=clock.time())
+                    if [one.names for one in found] == ([names] if names else []):
+                        return [one.holder for one in found]
+                    await asyncio.sleep(0.02)
+
+        await change(first, reply__max_length="700", log__level="debug", reply__citations="true")
+        holders = await until_told("log.level", "reply.max_length")
+        late = await restarts.waiting(now=clock.time() + 60)
+        again = await until_told("log.level", "reply.max_length")
+        await change(first, reply__max_length=None, log__level=None)
+        await until_told()
+        await change(first, reply__max_length="700")
+        await until_told("reply.max_length")
+        await second.background.stop()
+        await until_told()
+
+    assert holders == again == [second.runtime.restarts.holder]
+    assert late == []
+
+
 @INSIDE_EMBEDDED
 async def test_whoever_was_held_for_quiet_hours_goes_on_when_they_are_taken_away(
     inside: StartInside, gateway: EcloudSimulator
