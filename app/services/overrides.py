@@ -53,7 +53,7 @@ class Overrides:
         """
 
         async def work(connection: AsyncConnection) -> None:
-            await _upsert(connection, {TURN: 0})
+            await take_turn(connection)
             plan = make_plan(await _read(connection))
             gone = [name for name, value in plan.changes.items() if value is None]
             kept = {name: value for name, value in plan.changes.items() if value is not None}
@@ -66,6 +66,11 @@ class Overrides:
                 await note_deed(connection, deed)
 
         await self._store.transact(work)
+
+
+async def take_turn(connection: AsyncConnection) -> None:
+    """Whoever changes something comes after all who did so before: what is judged is what is there."""
+    await _upsert(connection, {TURN: 0})
 
 
 async def _read(connection: AsyncConnection) -> dict[str, Any]:

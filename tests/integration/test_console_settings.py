@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from app.models.roles import OperatorRole
 from app.services.ecloud.callback_url import CALLBACK_PATH
@@ -272,6 +274,45 @@ async def test_a_connection_is_tested_with_what_is_typed_and_not_saved(
     assert "dify.base_url" in empty.words
     assert kept == {}
     assert SECRET not in wrong_app.text + refused.text
+
+
+@INSIDE_EMBEDDED
+async def test_what_a_peer_says_in_a_test_is_shown_without_the_key(console: StartConsole) -> None:
+    """Some repeat what they were sent; and nobody is followed to another address."""
+    asked: list[str] = []
+
+    async def repeat(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path.startswith("/away"):
+            raise web.HTTPFound("/elsewhere")
+        key = request.headers["Authorization"].removeprefix("Bearer ")
+        if request.path.startswith("/v1"):
+            return web.json_response(
+                {"code": f"no {key}", "message": key, "status": 401}, status=401
+            )
+        return web.json_response({"code": "1001", "message": f"no such {key}", "data": None})
+
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", repeat)
+    async with TestServer(application) as peer, console(config={}) as site:
+        browser = await site.operator()
+
+        async def test(base: str) -> Answer:
+            fields = {"ecloud.base_url": base, "ecloud.authorization": SECRET}
+            return await browser.send(f"{WIZARD}/gateway/test", at=f"{WIZARD}/gateway", **fields)
+
+        said = await test(str(peer.make_url("/")))
+        of_dify = await browser.send(
+            f"{WIZARD}/dify/test",
+            at=f"{WIZARD}/dify",
+            **{"dify.base_url": str(peer.make_url("/v1")), "dify.api_key": SECRET},
+        )
+        away = await test(str(peer.make_url("/away")))
+
+    assert "no such ***" in said.words
+    assert "no ***" in of_dify.words
+    assert SECRET not in said.text + of_dify.text
+    assert ("✗" in away.words, "/elsewhere" in asked) == (True, False)
 
 
 async def test_the_wizard_saves_what_it_has_tested_step_by_step(

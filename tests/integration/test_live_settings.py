@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from app.kept_settings import COPY, settle
+from app.models.console import SETTING_OVERRIDES
+from app.services import overrides
 from app.services.audit import Deed
-from app.services.overrides import Overrides
+from app.services.overrides import Overrides, Plan
 from app.services.setting_desk import SettingDesk
+from app.services.stages import utc_now
 from app.workers import settings_keeper
 from config import SettingsError, Source, read_outside
 from simulators.ecloud import EcloudSimulator
@@ -257,21 +261,27 @@ async def test_the_audit_says_from_what_to_what_and_of_a_secret_only_that_it_cha
     assert "app-secret" not in repr(deeds)
 
 
+@ON_SERVERS
 async def test_changes_that_come_together_are_judged_one_after_the_other(
     inside: StartInside,
 ) -> None:
-    """Of two that only together would stop the next start, one is refused."""
+    """Of two that only together would stop the next start, the one that comes second is refused."""
     config = {"groups": {"trigger": "all", "prefixes": ["/a"]}}
     async with inside(works=False, config=config) as bridge:
-        found = await asyncio.gather(
-            change(bridge, groups__trigger="prefix"),
-            change(bridge, groups__prefixes="[]"),
-            return_exceptions=True,
-        )
+        desk = SettingDesk(bridge.runtime.overrides, bridge.read_outside)
+        async with bridge.runtime.store.write() as connection:
+            await overrides.take_turn(connection)
+            second = asyncio.create_task(desk.change({"groups.prefixes": []}, by=BY))
+            await asyncio.wait([second], timeout=1)
+            await connection.execute(
+                insert(SETTING_OVERRIDES),
+                {"name": "groups.trigger", "value": "prefix", "changed_at": utc_now()},
+            )
+        with pytest.raises(SettingsError, match="必须设置"):
+            await second
         stored = await bridge.runtime.overrides.read()
 
-    assert [type(one) for one in found if one is not None] == [SettingsError]
-    assert len(stored) == 1
+    assert stored == {"groups.trigger": "prefix"}
 
 
 @ON_SERVERS
@@ -326,17 +336,10 @@ async def test_a_process_whose_own_files_do_not_fit_stays_as_it_is(inside: Start
     """Another replica accepted what this one cannot have."""
     async with inside(config={}) as bridge:
         await Overrides(bridge.runtime.store).change(
-            lambda _: settings_keeper_plan({"groups.trigger": "regex", "reply.citations": "true"})
+            lambda _: Plan(changes={"groups.trigger": "regex", "reply.citations": "true"})
         )
         keeper = bridge.background._settings
         async with asyncio.timeout(SECONDS):
             while "groups.trigger" not in keeper._known:
                 await asyncio.sleep(0.02)
         assert bridge.runtime.live.now.reply.citations is False
-
-
-def settings_keeper_plan(values: dict[str, Any]) -> Any:
-    """A plan that nobody has judged."""
-    from app.services.overrides import Plan
-
-    return Plan(changes=values)
