@@ -78,7 +78,11 @@ def folder_of(database_url: str) -> Path:
 
 
 class KeptCopy:
-    """The last known changes of the console, for a start without the database."""
+    """
+    The last known changes of the console, for a start without the database.
+
+    Commands only read it: whoever runs them need not be who the service runs as.
+    """
 
     def __init__(self, database_url: str) -> None:
         # A file of SQLite lies in the same folder: who has lost it has lost the copy.
@@ -110,16 +114,14 @@ class KeptCopy:
 
 def _stored(url: str) -> tuple[Mapping[str, Any], list[str]]:
     """What the console changed, and what the operator has to know about that."""
-    kept = KeptCopy(url)
     try:
         values = _select(url)
     except Exception as error:  # noqa: BLE001 - whatever it is: opening the database will say it
         reason = type(error).__name__
-        copy = kept.read()
+        copy = KeptCopy(url).read()
         if copy is None:
             return {}, [f"{_AWAY}没有读到({reason}):先用其余来源的值,恢复后重启"]
         return copy, [f"{_AWAY}用的是最近一次的副本({reason})"]
-    kept.write(values)
     return values, []
 
 

@@ -35,6 +35,7 @@ class SettingsKeeper:
         #: What this process would be started with now; None: it would not start.
         self._wanted: Settings | None = runtime.settings
         self._has_told = False
+        self._is_copied = False
         #: Accounts may still be held for hours that are quiet no more.
         self._owes_release = False
 
@@ -61,7 +62,10 @@ class SettingsKeeper:
         if stored != self._known:
             self._known = stored
             self._take(stored)
+            self._is_copied = False
+        if not self._is_copied:
             await asyncio.to_thread(self._copy.write, stored)
+            self._is_copied = True
         if self._owes_release:
             await self._release()
 

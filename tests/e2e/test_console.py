@@ -32,6 +32,11 @@ PAGES = {
     "contacts/": "联系人",
     "log/": "日志",
     "settings/": "设置",
+    "settings/edit/reply.max_length": "reply.max_length",
+    "settings/accounts": "更多的网关登录",
+    "settings/apps/+": "添加",
+    "settings/wizard/callback": "连接向导",
+    "settings/wizard/done": "连接向导",
     "audit/": "审计",
     "password": "修改密码",
 }
