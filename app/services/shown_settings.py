@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config import LoadedSettings
+from settings.addresses import KEY_LENGTH
 from settings.tree import leaves
 
 MASK = "***"
@@ -39,7 +40,13 @@ def mask_value(value: Any) -> str:
     login, at, host = parts.netloc.rpartition("@")
     user = login.partition(":")[0]
     query = f"?{MASK}" if parts.query else ""
-    return f"{parts.scheme}://{f'{user}:{MASK}' if at else ''}{at}{host}{parts.path}{query}"
+    path = _without_keys(parts.path) if parts.scheme in {"http", "https"} else parts.path
+    return f"{parts.scheme}://{f'{user}:{MASK}' if at else ''}{at}{host}{path}{query}"
+
+
+def _without_keys(path: str) -> str:
+    """The path of a robot's address: some have the key in it."""
+    return "/".join(MASK if len(part) >= KEY_LENGTH else part for part in path.split("/"))
 
 
 def plain_value(value: Any) -> str:

@@ -62,7 +62,7 @@ STEPS: Final = (
         key="groups",
         title="群",
         explained="没有单独设置的群,机器人何时回答。立即生效,以后在「群与规则」里逐个改。",
-        names=("groups.trigger", "groups.prefixes", "groups.keywords"),
+        names=("groups.trigger", "groups.prefixes", "groups.keywords", "groups.pattern"),
     ),
 )
 LABELS: Final = {
@@ -75,6 +75,7 @@ LABELS: Final = {
     "groups.trigger": "何时回答",
     "groups.prefixes": "前缀,一行一个",
     "groups.keywords": "关键词,一行一个",
+    "groups.pattern": "正则表达式(RE2)",
 }
 
 
