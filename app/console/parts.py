@@ -1,7 +1,7 @@
 """What the pages are made with; built once, with the first visit."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from app.services.console_sessions import ConsoleSessions
 from app.services.health import HealthReport
 from app.services.login_throttle import LoginThrottle
 from app.services.operators import Operators
+from app.services.setting_desk import SettingDesk
 from app.utils.passwords import Passwords
-from config import LoadedSettings
+from config import Outside
 
 FOLDER = Path(__file__).parent
 TEMPLATES = FOLDER / "templates"
@@ -35,7 +36,6 @@ class Parts:
     """Everything a page may use."""
 
     runtime: Runtime
-    loaded: LoadedSettings
     report: HealthReport
     stopping: asyncio.Event
     #: Where a request came from, see ``ConsoleEntry``.
@@ -51,6 +51,7 @@ class Parts:
     throttle: LoginThrottle
     passwords: Passwords
     audit: Audit
+    settings: SettingDesk
     live: LiveFigures
     traffic: LiveTraffic
     hour: LiveHour
@@ -64,7 +65,7 @@ class Parts:
         cls,
         runtime: Runtime,
         *,
-        loaded: LoadedSettings,
+        read_outside: Callable[[], Outside],
         report: HealthReport,
         stopping: asyncio.Event,
         address_of: AddressOf,
@@ -76,7 +77,6 @@ class Parts:
         audit = Audit(store)
         return cls(
             runtime=runtime,
-            loaded=loaded,
             report=report,
             stopping=stopping,
             address_of=address_of,
@@ -89,6 +89,7 @@ class Parts:
             throttle=LoginThrottle(runtime.redis),
             passwords=Passwords(),
             audit=audit,
+            settings=SettingDesk(runtime.overrides, read_outside),
             live=LiveFigures(store),
             traffic=LiveTraffic(store),
             hour=LiveHour(store),

@@ -9,10 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from app.console.entry_form import ACCOUNTS, APPS
 from app.console.gate import POST, Anyone, Page, make_route, refusal
 from app.console.pages import (
     audit,
     contacts,
+    entries,
     events,
     failures,
     groups,
@@ -25,6 +27,7 @@ from app.console.pages import (
     queues,
     settings,
     talks,
+    wizard,
 )
 from app.console.parts import Parts
 from app.console.visit import POLICY, Visit, with_headers
@@ -80,6 +83,20 @@ PAGES: Final = (
     Page(path="/log/", handler=log.show_log, role=ADMIN),
     Page(path="/log/download", handler=log.download_log, role=ADMIN, method=POST),
     Page(path="/settings/", handler=settings.list_settings, role=ADMIN),
+    Page(path="/settings/edit/{name}", handler=settings.show_setting, role=ADMIN),
+    Page(path="/settings/edit/{name}", handler=settings.change_setting, role=ADMIN, method=POST),
+    Page(path="/settings/reset/{name}", handler=settings.reset_setting, role=ADMIN, method=POST),
+    Page(path="/settings/wizard", handler=wizard.begin, role=ADMIN),
+    Page(path="/settings/wizard/heard", handler=wizard.show_heard, role=ADMIN),
+    Page(path="/settings/wizard/rooms", handler=wizard.show_rooms, role=ADMIN),
+    Page(
+        path="/settings/wizard/callback/register", handler=wizard.register, role=ADMIN, method=POST
+    ),
+    Page(path="/settings/wizard/{step}", handler=wizard.show_step, role=ADMIN),
+    Page(path="/settings/wizard/{step}", handler=wizard.save_step, role=ADMIN, method=POST),
+    Page(path="/settings/wizard/{step}/test", handler=wizard.test_step, role=ADMIN, method=POST),
+    *entries.pages(ACCOUNTS),
+    *entries.pages(APPS),
     Page(path="/audit/", handler=audit.list_deeds, role=ADMIN),
     Page(path="/audit/export", handler=audit.export_deeds, role=ADMIN, method=POST),
 )

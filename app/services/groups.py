@@ -91,6 +91,11 @@ class Groups:
         """What holds in this group of this account."""
         return self._own.get((bot, group), self._defaults)
 
+    def use_defaults(self, defaults: GroupSettings) -> None:
+        """The settings have changed: these are the defaults from now on."""
+        self._defaults = defaults
+        self._own = {key: self._of(row) for key, row in self._read.items()}
+
     def note(self, bot: WcId, group: WcId) -> None:
         """A message came from this group: unknown ones appear in the table by themselves."""
         if (bot, group) not in self._known and len(self._known) < MAX_GROUPS:

@@ -7,6 +7,7 @@ from typing import Any
 
 from loguru import logger
 
+from app.kept_settings import KeptCopy
 from app.peers import own_callback_urls
 from app.runtime import Role, Runtime
 from app.services.checks.inspection import Inspection
@@ -28,11 +29,13 @@ from app.workers.figures_keeper import FiguresKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.limit_keeper import LimitKeeper
-from app.workers.making import make_desks, make_pace, make_sender_pool, make_worker
+from app.workers.live_pace import LivePace
+from app.workers.making import make_desks, make_sender_pool, make_worker
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
 from app.workers.recall_watch import RecallWatch
 from app.workers.retention import Ages, Retention
+from app.workers.settings_keeper import SettingsKeeper
 from app.workers.spill_signal import show_spill
 from app.workers.twin_keeper import TwinKeeper
 from app.workers.worker import Worker
@@ -64,6 +67,9 @@ class Background:
             leases=runtime.leases,
             clock=runtime.clock,
         )
+        self._pace = LivePace(runtime.live)
+        url = runtime.settings.database_url.get_secret_value()
+        self._settings = SettingsKeeper(runtime, KeptCopy(url))
         self._stop_work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stop_sending = asyncio.Event()
@@ -89,6 +95,7 @@ class Background:
         self._run(self._writing, "offline-notices", runtime.notices.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
         self._run(self._writing, "pauses", runtime.pauses.run(stop))
+        self._run(self._writing, "settings", self._settings.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "recalls", self._flush_recalls(stop))
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
@@ -165,11 +172,10 @@ class Background:
             clock=runtime.clock,
         )
         self._run(self._work, "feedback", feedback.run(self._stop_work))
-        plan = make_pace(runtime.settings).plan
         watch = PeerWatch(
             queue=runtime.queue,
             breakers=runtime.breakers,
-            quiet_left=lambda: plan.quiet_left(utc_now()),
+            quiet_left=lambda: self._pace.plan.quiet_left(utc_now()),
             paused=runtime.pauses.now,
         )
         turns = Turns(
@@ -227,7 +233,7 @@ class Background:
                 missing="、".join(runtime.settings.ecloud.missing),
             )
             return
-        pool = make_sender_pool(runtime)
+        pool = make_sender_pool(runtime, self._pace)
         self._run(self._sending, "senders", pool.run(self._stop_sending))
         keeper = ContactKeeper(
             contacts=runtime.contacts,

@@ -54,7 +54,7 @@ class ClaimSettling:
         policy: RetryPolicy,
         metrics: Metrics,
         clock: Clock,
-        failure_reply: str,
+        failure_reply: Callable[[], str],
         paused: Callable[[], Paused] = Paused,
     ) -> None:
         """
@@ -173,7 +173,8 @@ class ClaimSettling:
             self._count("answered")
             logger.warning("reply.cut_short", planned=len(begun), error=reason)
         else:
-            pieces = [self._failure_reply] if self._failure_reply else []
+            reply = self._failure_reply()
+            pieces = [reply] if reply else []
             segments = self._segmenter.number(turn, pieces, start=0, mentions=True)
             await self._outbox.bury(turn, reason=reason, error=error, segments=segments)
             self._count("dead")

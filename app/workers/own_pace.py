@@ -17,7 +17,7 @@ from app.services.stages import utc_now
 from app.utils.clock import Clock
 from app.workers.account_breaker import Rest
 from app.workers.lanes import Lane, Lanes
-from app.workers.schedule import PaceSettings, Schedule
+from app.workers.schedule import Pace, Schedule
 
 #: What the sender does now is told so often, and at once when it does something else.
 TELL_SECONDS = 3.0
@@ -35,7 +35,7 @@ class OwnPace:
         *,
         lanes: Lanes,
         pacer: Pacer,
-        settings: PaceSettings,
+        settings: Pace,
         paces: Paces,
         outbox: Outbox,
         metrics: Metrics,

@@ -71,7 +71,7 @@ class WorkerSettings:
     #: Seconds of a lease; renewed at a third.
     lease: float
     #: One sentence for the group after the last failure; empty: silence.
-    failure_reply: str
+    failure_reply: Callable[[], str]
     #: The queue lives in this process: whoever finds out what it died over has only SQL to look at.
     dies_with_queue: bool
 

@@ -323,7 +323,7 @@ async def test_settings_say_where_they_come_from_and_hide_secrets(console: Start
     async with console(DIFY_STREAMING_ENABLED="true") as site:
         browser = await site.operator()
         everything = await browser.get("/console/settings/")
-        changed = await browser.get("/console/settings/?changed=1&q=streaming_enabled")
+        changed = await browser.get("/console/settings/?show=changed&q=streaming_enabled")
 
     assert PASSWORD not in everything.text
     assert "console.password" in everything.words

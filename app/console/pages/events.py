@@ -58,11 +58,13 @@ async def _figures(visit: Visit) -> bytes | None:
     except StoreUnavailable:
         return None
     paused = ",".join(one.kind for one in paused_switches(visit))
+    # The newest one is a text: browsers round such numbers.
     shown = {
         "waiting": found.waiting,
         "dead": found.dead,
         "segments": found.open_segments,
         "paused": paused,
+        "newest": str(found.newest),
     }
     return orjson.dumps(shown)
 

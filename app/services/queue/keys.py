@@ -72,6 +72,11 @@ class Keys:
         return f"{self.namespace}ecloud:limit:{app}"
 
     @property
+    def restarts(self) -> str:
+        """HASH process → JSON of what it waits for a restart to have."""
+        return f"{self.namespace}ecloud:restarts"
+
+    @property
     def spilling(self) -> str:
         """ZSET of processes whose spill files have something that SQL does not know yet."""
         return f"{self.namespace}ecloud:spilling"
