@@ -5,6 +5,7 @@ axe-core finds nothing serious, nothing sticks out, nothing goes wrong in the ta
 heavy. Pages are those of the console's own table of routes: a new one is looked at by itself.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ import pytest
 from app.console.site import PAGES
 from app.models.roles import OperatorRole
 from tests.e2e.looks import MOST_BYTES, WINDOWS, look, weight
-from tests.e2e.seed import seed
-from tests.e2e.stage import Stage
+from tests.e2e.pictures import PICTURES, is_small
+from tests.e2e.seed import HOSTILE, seed
+from tests.e2e.stage import ROOT, Stage
 from tests.e2e.visit import Visit
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ SAMPLES = {
 }
 #: No pages: files, a stream, and what only leads on; a replay has a test of its own.
 NOT_LOOKED_AT = ("/login", "/static/{name}", "/shown", "/events", "/failures/jobs/{job}")
+#: In a question: the simulated Dify takes its time.
+SLOW = "[[wait=15]]"
 #: Pages that are empty at first, and what they say then.
 EMPTY = {
     "": "最近",
@@ -68,6 +72,7 @@ class Shown:
 
     stage: Stage
     address: str
+    database: Path
     message: int = 0
     empty: dict[str, str] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
@@ -121,16 +126,16 @@ def shown(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iter
     try:
         stage.start()
         address = stage.address.replace("/playground/", "/console/")
-        shown = Shown(stage=stage, address=address)
+        shown = Shown(stage=stage, address=address, database=folder / "bridge.db")
         admin = Person(chromium, shown, "admin")
         shown.findings += admin.login
         for path in EMPTY:
             shown.empty[path] = admin.open(path)
             shown.findings += look(admin.visit, f"empty /{path}")
         admin.close()
-        ids = seed(folder / "bridge.db")
+        ids = seed(shown.database)
         shown.message = ids[4]
-        with sqlite3.connect(folder / "bridge.db", timeout=30) as connection:
+        with sqlite3.connect(shown.database, timeout=30) as connection:
             connection.execute(
                 "INSERT INTO operators (name, password_hash, role, created_at)"
                 " SELECT column1, password_hash, column1, created_at FROM operators,"
@@ -217,3 +222,56 @@ def test_the_playground_can_be_used_by_everybody_and_is_light(
     assert not found, "\n".join(found)
     assert 0 < bytes_ < MOST_BYTES
     assert visit.troubles == []
+
+
+def test_pictures_of_the_documents_are_taken_and_are_small(
+    chromium: "Browser", shown: Shown, tmp_path: Path
+) -> None:
+    """Kept where SCREENSHOTS says: ``make screenshots`` puts them into ``docs/images``."""
+    goal = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    with sqlite3.connect(shown.database, timeout=30) as connection:
+        # Not every machine has a font with it.
+        connection.execute("UPDATE contacts SET nick_name = '李雷' WHERE wc_id = 'wxid_li'")
+        connection.execute("UPDATE group_members SET nick_name = '李雷' WHERE wc_id = 'wxid_li'")
+        # What somebody tried is for the tests, not for the documents.
+        connection.execute("UPDATE messages SET text = '发票抬头写什么?' WHERE text = ?", [HOSTILE])
+    sizes = playground_pictures(chromium, shown.stage.address, goal)
+    person = Person(chromium, shown, "operator")
+    page = person.visit.page
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    for one in PICTURES:
+        page.set_viewport_size({"width": one.width, "height": one.height})
+        person.open(one.path.format(message=shown.message))
+        one.act(page)
+        file = goal / one.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sizes[one.file] = len(page.screenshot(path=file, animations="disabled"))
+    person.close()
+
+    assert {name: size for name, size in sizes.items() if not is_small(name, size)} == {}
+    assert {f"docs/images/{name}" for name in sizes} == {
+        str(path.relative_to(ROOT)) for path in (ROOT / "docs/images").rglob("*.png")
+    }
+
+
+def playground_pictures(chromium: "Browser", address: str, goal: Path) -> dict[str, int]:
+    """A question with its answer and its way, wide and narrow; sizes by name. Then somebody waits."""
+    context = chromium.new_context(locale="zh-CN", timezone_id="Asia/Shanghai")
+    visit = Visit(context.new_page())
+    visit.page.set_viewport_size({"width": 901, "height": 580})
+    visit.open(address)
+    visit.wait_for_answer(visit.say("小红", "小助手,今天的分享几点开始?"))
+    visit.page.locator("[data-station=done].reached").wait_for()
+    sizes = {}
+    for name, width, height in (("playground", 901, 580), ("playground-narrow", 390, 780)):
+        visit.page.set_viewport_size({"width": width, "height": height})
+        file = goal / f"{name}.png"
+        sizes[file.name] = len(visit.page.screenshot(path=file, animations="disabled"))
+    visit.choose("老王")
+    for line in ("报销单交给谁?", "要几张发票?", "多久能到账?"):
+        visit.page.fill("#text", f"{line} {SLOW}")
+        visit.page.press("#text", "Enter")
+        visit.rows(line, ".member").wait_for()
+    context.close()
+    assert visit.troubles == []
+    return sizes

@@ -91,7 +91,7 @@ async def fill(site: Site) -> dict[str, int]:
     """Everything that others decide upon is hostile; gives ids for the parameters of paths."""
     person = WcId(f"wxid_{HOSTILE}"[:100])
     dead: dict[str, Any] = {"state": MessageState.DEAD, "verdict": f"failed:{HOSTILE}"[:40]}
-    texts = {"error": HOSTILE, "raw": HOSTILE, "detail": HOSTILE, "w_id": HOSTILE}
+    texts: dict[str, Any] = {"error": HOSTILE, "raw": HOSTILE, "detail": HOSTILE, "w_id": HOSTILE}
     one = await say(site, HOSTILE, name=HOSTILE, person=person, **dead, **texts)
     answered = await say(site, HOSTILE, name=HOSTILE, person=person, **texts)
     for message in (one, answered):
