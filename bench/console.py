@@ -10,6 +10,7 @@ the median: what a busy machine does not change, and what the goal is about ther
 
 import argparse
 import asyncio
+import contextlib
 import re
 import sys
 import tempfile
@@ -40,6 +41,8 @@ from tests.fixtures.redis_server import RedisServer
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of a private server
 GOAL_MS = 150.0
+#: Nanoseconds of a millisecond.
+NANO = 1e6
 #: What MariaDB has by default, and so what most installations have.
 BUFFER_POOL = 128 * 1024 * 1024
 HEADER = "| 页 | 首次 | 中位 | 最长 | 处理器首次 | 处理器中位 | < 150 | |\n|---|---|---|---|---|---|---|---|"
@@ -188,8 +191,11 @@ class Served:
     @property
     def worked(self) -> float:
         """Processor time of the processes so far, in milliseconds."""
-        tasks = [task for pid in self.pids for task in Path(f"/proc/{pid}/task").iterdir()]
-        return sum(int((task / "schedstat").read_text("ascii").split()[0]) for task in tasks) / 1e6
+        nanoseconds = 0
+        for task in (task for pid in self.pids for task in Path(f"/proc/{pid}/task").iterdir()):
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                nanoseconds += int((task / "schedstat").read_text("ascii").split()[0])
+        return nanoseconds / NANO
 
     async def measure(self, address: str, times: int) -> Measured:
         """Ask for one address some times, one after the other."""
@@ -214,33 +220,37 @@ async def run(arguments: argparse.Namespace) -> list[Measured]:
         waiting=arguments.waiting,
         deeds=20_000,
     )
+    began = time.time()
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="console-")))
-        mariadb = MariadbServer()
-        stack.callback(mariadb.close)
-        mariadb.start()
-        mariadb.execute(f"SET GLOBAL innodb_buffer_pool_size = {BUFFER_POOL}")
-        redis = RedisServer(folder)
-        redis.start()
-        stack.callback(redis.kill)
-        database = mariadb.create_database()
-        stores = server_stores(folder, redis, mariadb.url(database))
-        began = time.time()
-        await asyncio.to_thread(fill, mariadb, database, amount, round(began * 1000))
-        print(f"# {machine()}; {amount.messages} messages filled in {time.time() - began:.0f} s")
-        bridge = Bridge(stores, {"CONSOLE_PASSWORD": PASSWORD, "LOG_LEVEL": "WARNING"})
-        stack.callback(bridge.kill)
-        await bridge.start("--role", "api")
-        await enqueue(redis.url, stores.database_url)
-        jar = aiohttp.CookieJar(unsafe=True)
-        patience = aiohttp.ClientTimeout(total=PATIENCE)
-        http = await stack.enter_async_context(
-            aiohttp.ClientSession(cookie_jar=jar, timeout=patience)
-        )
-        await Browser(http, bridge.url).log_in(password=PASSWORD)
-        pids = [one.pid for one in (bridge.process, mariadb) if one is not None]
-        served = Served(http=http, url=bridge.url, pids=pids)
+        served = await serve(amount, began, stack)
         return await every_page(served, began - amount.days * DAY * DEEP, arguments)
+
+
+async def serve(amount: Amount, now: float, stack: AsyncExitStack) -> Served:
+    """A console on rows up to now; all of it ends with the stack."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="console-")))
+    mariadb = MariadbServer()
+    stack.callback(mariadb.close)
+    mariadb.start()
+    mariadb.execute(f"SET GLOBAL innodb_buffer_pool_size = {BUFFER_POOL}")
+    redis = RedisServer(folder)
+    redis.start()
+    stack.callback(redis.kill)
+    database = mariadb.create_database()
+    stores = server_stores(folder, redis, mariadb.url(database))
+    await asyncio.to_thread(fill, mariadb, database, amount, round(now * 1000))
+    print(f"# {machine()}; {amount.messages} messages filled in {time.time() - now:.0f} s")
+    bridge = Bridge(stores, {"CONSOLE_PASSWORD": PASSWORD, "LOG_LEVEL": "WARNING"})
+    stack.callback(bridge.kill)
+    process = bridge.launch("--role", "api")
+    await bridge.until_ready()
+    await enqueue(redis.url, stores.database_url)
+    session = aiohttp.ClientSession(
+        cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=aiohttp.ClientTimeout(total=PATIENCE)
+    )
+    http = await stack.enter_async_context(session)
+    await Browser(http, bridge.url).log_in(password=PASSWORD)
+    return Served(http=http, url=bridge.url, pids=(process.pid, mariadb.pid))
 
 
 async def every_page(served: Served, deep: float, arguments: argparse.Namespace) -> list[Measured]:

@@ -11,6 +11,7 @@ from sqlalchemy import event, insert, text
 from app.console.reading import messages
 from app.console.reading.messages import MessageFilter, MessageList, read_messages
 from app.console.reading.one_message import read_one
+from app.console.reading.traffic import COUNTED_BY, SPANS, Span, read_traffic
 from app.models.account import Account
 from app.models.message import MESSAGES
 from app.services.dead_letters import Choice, DeadLetters
@@ -193,3 +194,16 @@ async def test_one_message_failures_and_figures_are_read_by_index(
     for access, key, _rows in found:
         assert access not in ("ALL", "index"), found
         assert key != "None", found
+
+
+@pytest.mark.parametrize("span", SPANS.values(), ids=SPANS.keys())
+async def test_messages_over_time_are_counted_out_of_the_index_alone(
+    span: Span, filled: Store, statements: list[tuple[str, Any]]
+) -> None:
+    """However long the range; the newest answers are looked up for how long they took."""
+    async with filled.read() as connection:
+        await read_traffic(connection, span, now=utc_now())
+    counted, sampled = await plans(filled, statements)
+
+    assert (counted[0], counted[1]) == ("range", COUNTED_BY)
+    assert sampled[0] == "range"

@@ -19,7 +19,7 @@ PAGE: Final = 20
 #: So many messages are looked through for one page where no index says which ones are meant ...
 MOST_SEEN: Final = 30_000
 #: ... or so many of one person, group or state, if those reach further back.
-MOST_SEEN_OF_SOME: Final = 3_000
+MOST_SEEN_OF_SOME: Final = 2_000
 #: Of a text in the list, in characters.
 SHOWN_TEXT: Final = 160
 DEFAULT_RANGE: Final = "24h"
