@@ -1,13 +1,13 @@
 """causes of failures are counted out of an index
 
-Revision ID: 0016
-Revises: 0013
+Revision ID: 0015
+Revises: 0014
 """
 
 from app.utils.ddl import drop_index, make_index
 
-revision = "0016"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
