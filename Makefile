@@ -91,6 +91,10 @@ spelling: ## codespell:英文拼写
 docs: ## 重新生成 README 里的设置表
 	$(BIN)/python -m app.cli settings --into README.md
 
+.PHONY: screenshots
+screenshots: ## 重新拍 docs/images 里的图(需要 Chromium)
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -k pictures tests/e2e/test_console_looks.py
+
 .PHONY: lock
 lock: ## 按 pyproject.toml 重新锁定五个 requirements 文件
 	$(LOCK) pyproject.toml --group test -o requirements.txt

@@ -31,6 +31,7 @@ from app.api.server import (
 from app.api.views import make_health_view
 from app.console.entry import ConsoleEntry, mounts
 from app.console.first_operator import make_first_operator
+from app.kept_settings import settle_process
 from app.opening import StartRefused
 from app.runtime import Role, Runtime, open_runtime, warm_up
 from app.utils.lock import AlreadyRunning
@@ -43,7 +44,7 @@ from config import (
     ServerSettings,
     Settings,
     SettingsError,
-    load_process_settings,
+    read_process_outside,
 )
 
 HARD_STOP_SIGNALS = 2
@@ -52,9 +53,8 @@ HARD_STOP_SIGNALS = 2
 class Process:
     """One process from start to stop."""
 
-    def __init__(self, runtime: Runtime, loaded: LoadedSettings) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._loaded = loaded
         self._background = Background(runtime)
         self._stopping = asyncio.Event()
         self._skips_delay = asyncio.Event()
@@ -104,7 +104,7 @@ class Process:
         proxies = Callers.of((), runtime.settings.server.trusted_proxies)
         console = ConsoleEntry(
             runtime,
-            loaded=self._loaded,
+            read_outside=read_process_outside,
             report=view.report,
             stopping=self._stopping,
             address_of=lambda peer, named: str(proxies.caller(peer, named) or peer or ""),
@@ -166,12 +166,12 @@ async def serve(loaded: LoadedSettings, role: Role) -> int:
     for warning in loaded.warnings:
         logger.warning("settings.warning", text=warning)
     try:
-        async with open_runtime(loaded.settings, role) as runtime:
+        async with open_runtime(loaded, role) as runtime:
             if runtime.is_embedded:
                 logger.warning(
                     "bridge.embedded 使用内置的 SQLite/Redis:只能有一个进程,适合试用和小规模"
                 )
-            return await Process(runtime, loaded).run()
+            return await Process(runtime).run()
     except (StartRefused, AlreadyRunning, OSError) as error:
         logger.critical("bridge.not_started", reason=error)
         return 1
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     role: Role = parser.parse_args(arguments).role
     try:
-        loaded = load_process_settings()
+        loaded = settle_process()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

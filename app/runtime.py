@@ -23,6 +23,7 @@ from loguru import logger
 from redis.asyncio import Redis
 
 from app.channels import make_channels
+from app.kept_settings import folder_of
 from app.models.flow import Trigger, WcId
 from app.opening import (
     DATABASE,
@@ -51,18 +52,21 @@ from app.services.forms import Forms
 from app.services.gateways import Gateways
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
+from app.services.live_settings import LiveBounds, LiveSettings
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
+from app.services.overrides import Overrides
 from app.services.paces import Paces
+from app.services.pauses import Pauses, PauseTable
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Leases, OutboxBell
 from app.services.queue.limits import Limits
 from app.services.queue.offline_notices import OfflineNotices
 from app.services.queue.redis_queue import RedisQueue
+from app.services.queue.restarts import Restarts
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
 from app.services.reception import Reception
-from app.services.room import Bounds
 from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
@@ -71,12 +75,12 @@ from app.services.suggestions import Suggestions
 from app.services.tracing import Tracer
 from app.telemetry.opening import open_tracer
 from app.utils.clock import Clock, SystemClock
-from app.utils.db import async_url, is_sqlite
+from app.utils.db import is_sqlite
 from app.utils.http_client import make_http_client
 from app.utils.ids import IdMaker
 from app.utils.public_http import make_public_http_client
 from app.version import VERSION
-from config import Settings
+from config import LoadedSettings, Settings
 
 #: A probe without a sign of life for so long makes room; longer than a process takes to stop.
 PROBE_SECONDS = 30.0
@@ -105,7 +109,13 @@ class Role(StrEnum):
 class Runtime:
     """Everything that is built once. Others are given the parts they use."""
 
+    #: As they were at the start, and where they came from.
     settings: Settings
+    loaded: LoadedSettings
+    #: What of them changes while the process runs.
+    live: LiveSettings
+    overrides: Overrides
+    restarts: Restarts
     role: Role
     clock: Clock
     rng: random.Random
@@ -122,6 +132,7 @@ class Runtime:
     bell: OutboxBell
     spill_signs: SpillSigns
     paces: Paces
+    pauses: Pauses
     notices: OfflineNotices
     stages: Stages
     spill: Spill
@@ -167,14 +178,11 @@ def has_embedded_queue(settings: Settings) -> bool:
 
 def data_folder(settings: Settings) -> Path:
     """Where files of this installation lie: beside the SQLite file, else ``data``."""
-    url = async_url(settings.database_url.get_secret_value())
-    if url.get_backend_name() == "sqlite":
-        return Path(str(url.database)).parent
-    return Path("data")
+    return folder_of(settings.database_url.get_secret_value())
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]:
+async def open_runtime(loaded: LoadedSettings, role: Role) -> AsyncIterator[Runtime]:
     """
     Build the runtime for one role.
 
@@ -183,6 +191,7 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
             spans that are wanted and cannot be told.
         AlreadyRunning: another process has the embedded default's data.
     """
+    settings = loaded.settings
     async with AsyncExitStack() as stack:
         if is_embedded(settings):
             if role is not Role.ALL:
@@ -201,7 +210,7 @@ async def open_runtime(settings: Settings, role: Role) -> AsyncIterator[Runtime]
         public = await stack.enter_async_context(make_public_http_client(is_private_address))
         downloader = Downloader(public, own=http, own_hosts=gateway_hosts(settings))
         runtime = _assemble(
-            settings,
+            loaded,
             role,
             store=store,
             redis=redis,
@@ -222,7 +231,7 @@ def gateway_hosts(settings: Settings) -> set[str]:
 
 
 def _assemble(
-    settings: Settings,
+    loaded: LoadedSettings,
     role: Role,
     *,
     store: Store,
@@ -232,6 +241,7 @@ def _assemble(
     metrics: Metrics,
     tracer: Tracer,
 ) -> Runtime:
+    settings, live = loaded.settings, LiveSettings(loaded.settings)
     clock = SystemClock()
     zone = ZoneInfo(settings.conversations.timezone)
     apps = make_apps(settings.dify, http, clock, zone)
@@ -254,7 +264,7 @@ def _assemble(
         stages=stages,
         ids=IdMaker(),
         clock=clock,
-        bounds=Bounds(per_user=processing.max_queue_length, in_all=processing.max_waiting),
+        bounds=LiveBounds(live),
         keep_ignored_text=processing.keep_ignored_text,
     )
     accounts = Accounts(store)
@@ -276,6 +286,10 @@ def _assemble(
     forms = Forms(store)
     return Runtime(
         settings=settings,
+        loaded=loaded,
+        live=live,
+        overrides=Overrides(store),
+        restarts=Restarts(redis, holder=holder, role=role),
         role=role,
         clock=clock,
         rng=random.SystemRandom(),
@@ -291,6 +305,7 @@ def _assemble(
         bell=bell,
         spill_signs=spill_signs,
         paces=Paces(redis),
+        pauses=Pauses(PauseTable(store)),
         notices=notices,
         stages=stages,
         spill=spill,
@@ -373,6 +388,8 @@ async def warm_up(runtime: Runtime) -> None:
                 logger.warning("account.logins_not_told", error=error)
     with suppress(ServiceError):
         await runtime.groups.load()
+    with suppress(ServiceError):
+        await runtime.pauses.load()
     runtime.inbox.adopt_orphans()
     with suppress(ServiceError):
         await runtime.inbox.replay()

@@ -3,9 +3,11 @@ The pace of two accounts over real minutes, as the gateway's log has it.
 
 ``python -m bench pacing`` has 2,000 answers over 40 groups and 2 WeChat accounts sent over HTTP for ten
 minutes, with a new login and a time offline in between, and prints what the simulator saw: the most
-messages in any rolling minute, the shortest gaps, what was lost and whether each group kept its
-order. ``--minutes 1 --answers 40`` is a short one. At 40 a minute ten minutes are enough for 800
-answers: the others must still be owed. The figures come from the simulator's log and from the tables.
+messages and calls in any rolling minute, the shortest gaps, what was lost and whether each group kept
+its order. ``--throttle 25`` has the gateway refuse what is above 25 a minute for a while,
+``--offline-minutes 10`` sets how long one account is offline. ``--minutes 1 --answers 40`` is a short
+one. At 40 a minute ten minutes are enough for 800 answers: the others must still be owed. The figures
+come from the simulator's log and from the tables.
 """
 
 import argparse
@@ -51,8 +53,14 @@ def callbacks(world: World, answers: int) -> list[bytes]:
     return bodies
 
 
-def figures(sent: Sequence[SentMessage], answers: int, open_segments: int) -> dict[str, object]:
+def figures(gateway: EcloudSimulator, answers: int, open_segments: int) -> dict[str, object]:
     """What the gateway saw of each account, the worst of all."""
+    sent = gateway.sent
+    calls = gateway.recorder.of("request", "/sendText")
+    bot_of = {one.w_id: one.bot for one in sent}
+    called: dict[str, list[float]] = defaultdict(list)
+    for call in calls:
+        called[bot_of.get(call.facts["body"]["wId"], "")].append(call.started)
     by_bot: dict[str, list[SentMessage]] = defaultdict(list)
     for one in sent:
         by_bot[one.bot].append(one)
@@ -62,16 +70,22 @@ def figures(sent: Sequence[SentMessage], answers: int, open_segments: int) -> di
         "still_owed": open_segments,
         "lost": answers - len(set(numbers)) - open_segments,
         "twice": len(numbers) - len(set(numbers)),
-        "most_per_rolling_minute": max(most_in_a_minute(own) for own in by_bot.values()),
+        "refused": len(calls) - len(sent),
+        "most_per_rolling_minute": max(
+            most_in_a_minute([one.sent_at for one in own]) for own in by_bot.values()
+        ),
+        "most_calls_per_rolling_minute": max(map(most_in_a_minute, called.values())),
+        "shortest_gap_of_calls": round(
+            min(b - a for own in called.values() for a, b in pairwise(own)), 3
+        ),
         "shortest_gap": shortest(by_bot.values(), is_same=True),
         "shortest_gap_into_another_group": shortest(by_bot.values(), is_same=False),
         "out_of_order": out_of_order(sent),
     }
 
 
-def most_in_a_minute(sent: Sequence[SentMessage]) -> int:
-    """Most messages within any 60 s."""
-    times = [one.sent_at for one in sent]
+def most_in_a_minute(times: Sequence[float]) -> int:
+    """Most of them within any 60 s."""
     return max(sum(begin <= at < begin + WINDOW for at in times) for begin in times)
 
 
@@ -117,7 +131,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, object]:
                     LOG_LEVEL="WARNING",
                 )
                 await post_all(bridge, callbacks(world, arguments.answers), 20)
-                await disturb(gateway, arguments.minutes * MINUTE)
+                await disturb(gateway, arguments)
                 await bridge.stop()
                 waiting = await bridge.rows(
                     "SELECT (SELECT count(*) FROM segments WHERE state IN ('planned', 'sending')) + "
@@ -125,19 +139,28 @@ async def run(arguments: argparse.Namespace) -> dict[str, object]:
                 )
             finally:
                 bridge.kill()
-            return figures(gateway.sent, arguments.answers, int(waiting[0]["n"]))
+            return figures(gateway, arguments.answers, int(waiting[0]["n"]))
 
 
-async def disturb(gateway: EcloudSimulator, seconds: float) -> None:
+async def disturb(gateway: EcloudSimulator, arguments: argparse.Namespace) -> None:
     """Let time pass; one account logs in anew, the other is offline for a while."""
     first, second = list(gateway.world.accounts)[:2]
-    await asyncio.sleep(seconds * 0.3)
+    offline = arguments.minutes / 5
+    if arguments.offline_minutes is not None:
+        offline = arguments.offline_minutes
+    part = (arguments.minutes - offline) * MINUTE / 8
+    await asyncio.sleep(part)
+    if arguments.throttle:
+        gateway.faults.set("throttle", arguments.throttle)
+    await asyncio.sleep(part)
+    gateway.faults.clear()
+    await asyncio.sleep(part)
     gateway.rotate(first)
-    await asyncio.sleep(seconds * 0.1)
+    await asyncio.sleep(part)
     gateway.set_online(second, online=False)
-    await asyncio.sleep(seconds * 0.2)
+    await asyncio.sleep(offline * MINUTE)
     gateway.set_online(second, online=True)
-    await asyncio.sleep(seconds * 0.4)
+    await asyncio.sleep(4 * part)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,6 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--answers", type=int, default=2000)
     parser.add_argument("--groups", type=int, default=40)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--throttle", type=int, default=0)
+    parser.add_argument("--offline-minutes", type=float)
     print(json.dumps(asyncio.run(run(parser.parse_args(arguments))), ensure_ascii=False))
 
 

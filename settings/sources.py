@@ -1,5 +1,5 @@
 """
-Where values come from: arguments, process environment, ``.env``, ``config.json``.
+Where values come from: arguments, process environment, ``.env``, console, ``config.json``.
 
 Each source becomes a layer: the values it gives, by dotted name, with the place where each one
 stands. Nothing here judges a value; unknown names and unreadable files are problems.
@@ -33,6 +33,7 @@ class Source(StrEnum):
     ARGUMENT = "argument"
     ENVIRONMENT = "environment"
     ENV_FILE = ".env"
+    CONSOLE = "console"
     CONFIG_FILE = "config.json"
     DEFAULT = "default"
 

@@ -111,6 +111,10 @@ class Leaf:
     def env(self) -> str:
         return self.name.replace(".", "_").upper()
 
+    def value_in(self, settings: Settings) -> Any:
+        """What the setting is in *settings*."""
+        return getattr(getattr(settings, self.section) if self.section else settings, self.key)
+
     @property
     def is_secret(self) -> bool:
         """Its value, or a part of it, must not be shown."""

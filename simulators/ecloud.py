@@ -6,36 +6,32 @@ In a test: `async with EcloudSimulator.start(callback_url=…) as gateway:`; alo
 """
 
 import argparse
-import asyncio
 import hashlib
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from typing_extensions import override
 
-from simulators.callers import Callers
 from simulators.ecloud_acts import Acts
-from simulators.ecloud_callbacks import DELIVERY_LIMIT, GROUP_TEXT, Courier, Delivery
+from simulators.ecloud_callbacks import GROUP_TEXT
+from simulators.ecloud_calls import Calls
 from simulators.ecloud_control import ControlPaths
+from simulators.ecloud_courier import DELIVERY_LIMIT, RETRY_SECONDS, Courier, Delivery
 from simulators.ecloud_endpoints import AccountEndpoints, ContactEndpoints
-from simulators.ecloud_envelope import Endpoint, Refused
-from simulators.ecloud_faults import AFTER_EFFECT, BEFORE_EFFECT, KINDS, STATUS_OF
+from simulators.ecloud_faults import KINDS
+from simulators.ecloud_gaps import Gaps, measure
 from simulators.ecloud_media import PLACE, MediaEndpoints
-from simulators.ecloud_sends import REVOKE_LIMIT, Sends, SentMessage
+from simulators.ecloud_sends import MOST_LETTERS, REVOKE_LIMIT, Sends, SentMessage
 from simulators.ecloud_speech import Said, Speech
-from simulators.ecloud_world import World
+from simulators.ecloud_world import Account, World
 from simulators.faults import FaultSwitches
-from simulators.recorder import Record, Recorder
-from simulators.serving import Simulator, cut, json_response, run_alone
+from simulators.recorder import Recorder
+from simulators.serving import Simulator, run_alone
 
 AUTHORIZATION = "sim-authorization"
-#: These answer also for an account that is offline, and say so.
-STATE_PATHS = ("/isOnline", "/queryLoginWx")
 
 
 class EcloudSimulator(Simulator):
@@ -55,7 +51,9 @@ class EcloudSimulator(Simulator):
         log: Path | None = None,
         login_seconds: float = 0.0,
         delivery_limit: float = DELIVERY_LIMIT,
+        retry_seconds: float = RETRY_SECONDS,
         revoke_limit: float = REVOKE_LIMIT,
+        most_letters: int = MOST_LETTERS,
         ping_seconds: float = 15.0,
     ) -> None:
         recorder = Recorder(log)
@@ -63,7 +61,7 @@ class EcloudSimulator(Simulator):
         super().__init__(host=host, port=port, recorder=recorder, faults=faults)
         self.authorization = authorization
         self.world = World.playground(seed) if world is None else world
-        self.courier = Courier(faults, recorder, limit=delivery_limit)
+        self.courier = Courier(faults, recorder, limit=delivery_limit, retry_seconds=retry_seconds)
         self.speech = Speech(self.world, self.courier, faults, recorder)
         self.acts = Acts(self.world, self.speech)
         self.events = self.speech.events
@@ -73,6 +71,7 @@ class EcloudSimulator(Simulator):
             on_sent=self.speech.heard_sent,
             on_revoked=self.speech.heard_revoked,
             revoke_limit=revoke_limit,
+            most_letters=most_letters,
         )
         self._accounts = AccountEndpoints(
             self.world,
@@ -80,12 +79,11 @@ class EcloudSimulator(Simulator):
             authorization=authorization,
             login_seconds=login_seconds,
             on_callback_url=self._use_callback_url,
+            on_login=self._replay_after_login,
             on_offline=self.speech.offline_notice,
         )
         self._accounts.callback_url = self.courier.url = callback_url
         self.media = MediaEndpoints(self.world, faults, self.speech.history, self, recorder)
-        #: Who hung up behind an answer.
-        self.callers = Callers()
         self._endpoints = {
             **self._sends.table(),
             **self._accounts.table(),
@@ -94,7 +92,17 @@ class EcloudSimulator(Simulator):
         }
         self.app.router.add_get(PLACE + "{id}", self.media.serve)
         ControlPaths(self.speech, self.courier, self, ping_seconds).add_to(self.app)
-        self.app.router.add_route("*", "/{path:.*}", self._serve)
+        calls = Calls(
+            self._endpoints,
+            self.world,
+            faults,
+            recorder,
+            authorization=authorization,
+            closing=self.closing,
+            silence=self.silence,
+        )
+        self.callers = calls.callers
+        self.app.router.add_route("*", "/{path:.*}", calls.serve)
 
     @classmethod
     @asynccontextmanager
@@ -154,6 +162,15 @@ class EcloudSimulator(Simulator):
         """Post any bytes to the callback address."""
         return await self.courier.post_now(raw, label=label, content_type=content_type)
 
+    def gaps(self, path: str, wc_id: str = "") -> Gaps:
+        """
+        How far apart the calls of an endpoint came; *path* may be a pattern: ``/send*``.
+
+        With *wc_id* only those that named the login which this account had just then.
+        """
+        about = {"wcId": wc_id} if wc_id else {}
+        return measure(self.recorder.starts(path, **about))
+
     async def wait_for_sent(self, count: int, seconds: float = 40.0) -> list[SentMessage]:
         """
         Returns what was sent as soon as it is at least *count*.
@@ -190,99 +207,14 @@ class EcloudSimulator(Simulator):
             "messageType": GROUP_TEXT,
         }
 
-    def _use_callback_url(self, url: str | None) -> None:
-        self.courier.url = url
+    def _replay_after_login(self, account: Account) -> None:
+        if (fault := self.faults.strike("replay", "/secondLogin")) is not None:
+            self.speech.replay(int(fault.value) or 1, [account])
+
+    def _use_callback_url(self, url: str | None, *, native: bool) -> None:
+        self.courier.url, self.courier.native = url, native
         if url is not None:
             self.speech.test_push()
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
-        try:
-            body = json.loads(raw) if raw.strip() else {}
-        except ValueError:
-            body = None
-        record = self.recorder.open("request", request.path, body=body)
-        self.callers.ask(request.transport, record)
-        outcome = "failed"
-        try:
-            outcome, response = await self._answer(request, body, record)
-        except asyncio.CancelledError:
-            outcome = "stopped" if self.closing.is_set() else "client_left"
-            raise
-        else:
-            return response
-        finally:
-            self.recorder.close(record, outcome)
-
-    async def _answer(
-        self, request: web.Request, body: Any, record: Record
-    ) -> tuple[str, web.StreamResponse]:
-        """What happened in a word, and the answer."""
-        endpoint = self._endpoints.get(request.path)
-        if endpoint is None:
-            return "http_404", json_response({"status": 404, "error": "Not Found"}, 404)
-        if request.method != "POST":
-            return "http_405", json_response({"status": 405, "error": "Method Not Allowed"}, 405)
-        slow = self.faults.strike("slow", request.path)
-        if slow is not None:
-            record.facts["fault"] = slow.name
-            await asyncio.sleep(slow.value)
-        if (early := self.faults.first_of(BEFORE_EFFECT, request.path)) is not None:
-            record.facts["fault"] = early.name
-            return await self._misbehave(early.name, early.value, request)
-        if body is not None and not isinstance(body, dict):
-            body = None
-        if body is None:
-            return "http_400", json_response({"status": 400, "error": "Bad Request"}, 400)
-        outcome, envelope = await self._carry_out(endpoint, request, body)
-        late = self.faults.first_of(AFTER_EFFECT, request.path) if outcome == "ok" else None
-        if late is not None:
-            record.facts["fault"] = late.name
-            return await self._misbehave(late.name, late.value, request)
-        return outcome, json_response(envelope)
-
-    async def _carry_out(
-        self, endpoint: Endpoint, request: web.Request, body: dict[str, Any]
-    ) -> tuple[str, dict[str, Any]]:
-        try:
-            if request.path != "/member/login":
-                self._check_authorization(request)
-            self._check_online(request)
-            done = await endpoint(body)
-        except Refused as refused:
-            return f"1001 {refused}", self._envelope("1001", str(refused), None, request.path)
-        data = None if self.faults.strike("data_null", request.path) else done.data
-        return "ok", self._envelope("1000", done.message, data, request.path)
-
-    def _check_authorization(self, request: web.Request) -> None:
-        if request.headers.get("Authorization") != self.authorization:
-            raise Refused("Authorization无效，请重新登录")
-
-    def _check_online(self, request: web.Request) -> None:
-        if request.path not in STATE_PATHS and self.faults.strike("offline", request.path):
-            raise Refused("账号已离线，请重新登录")
-
-    def _envelope(self, code: str, message: str, data: Any, path: str) -> dict[str, Any]:
-        text = "msg" if self.faults.strike("msg_field", path) else "message"
-        number = self.faults.strike("code_as_number", path)
-        return {"code": int(code) if number else code, text: message, "data": data}
-
-    async def _misbehave(
-        self, name: str, seconds: float, request: web.Request
-    ) -> tuple[str, web.StreamResponse]:
-        if name in ("hang", "sent_but_timeout"):
-            if not seconds:
-                return name, await self.silence()
-            await asyncio.sleep(seconds)
-            cut(request)
-        elif name in ("cut", "sent_but_cut"):
-            cut(request)
-        elif name == "html":
-            return name, web.Response(
-                text="<html><body>维护中</body></html>", content_type="text/html"
-            )
-        status = STATUS_OF.get(name, 500)
-        return name, web.Response(text=f"<html>{status}</html>", status=status)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from simulators.ecloud_callbacks import Courier
+from simulators.ecloud_courier import Courier
 from simulators.ecloud_media import MOST_BYTES, picture_type
 from simulators.ecloud_speech import NobodyThere, Speech
 from simulators.serving import json_response, refusal, stream_events
@@ -32,6 +32,7 @@ class ControlPaths:
         """Put the paths into the router."""
         app.router.add_get("/_sim/world", self._world)
         app.router.add_get("/_sim/events", self._events)
+        app.router.add_get("/_sim/gaps", self._gaps)
         app.router.add_post("/_sim/say", self._say)
         app.router.add_post("/_sim/act", self._act)
         app.router.add_post("/_sim/picture", self._picture)
@@ -84,6 +85,14 @@ class ControlPaths:
             self._gateway.events,
             closing=self._gateway.closing,
             ping_seconds=self._ping_seconds,
+        )
+
+    async def _gaps(self, request: web.Request) -> web.Response:
+        """By endpoint that was called; ``?wcId=`` counts the calls of one account alone."""
+        wc_id = request.query.get("wcId", "")
+        paths = {record.name for record in self._gateway.recorder.of("request")}
+        return json_response(
+            {path: self._gateway.gaps(path, wc_id).as_json() for path in sorted(paths)}
         )
 
     async def _say(self, request: web.Request) -> web.Response:

@@ -1,7 +1,10 @@
 """The endpoints of the simulated gateway that are not sends: login, status, contacts, rooms."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
 
 from simulators.ecloud_contacts import (
     contact_data,
@@ -15,6 +18,20 @@ from simulators.ecloud_world import Account, Group, World
 from simulators.faults import FaultSwitches
 
 CONTACTS_PER_CALL = 20
+DEVICES = ("", "ipad", "mac")
+#: The regions that the vendor has proxies for.
+REGIONS = range(1, 24)
+OFFLINE_REASON = "登录出现错误，请你重新登录。"
+#: Formats of callbacks: the older one, and the one that the vendor recommends.
+NATIVE_FORMAT, OPTIMISED_FORMAT = 1, 2
+
+
+class UseCallbackUrl(Protocol):
+    """Who posts the callbacks."""
+
+    def __call__(self, url: str | None, *, native: bool) -> None:
+        """From now on they go there, in the older format if *native*; None: nowhere."""
+        ...
 
 
 class AccountEndpoints:
@@ -27,7 +44,8 @@ class AccountEndpoints:
         *,
         authorization: str,
         login_seconds: float,
-        on_callback_url: Callable[[str | None], None],
+        on_callback_url: UseCallbackUrl,
+        on_login: Callable[[Account], None],
         on_offline: Callable[[Account], None],
     ) -> None:
         self.callback_url: str | None = None
@@ -36,6 +54,7 @@ class AccountEndpoints:
         self._authorization = authorization
         self._login_seconds = login_seconds
         self._on_callback_url = on_callback_url
+        self._on_login = on_login
         self._on_offline = on_offline
         self._pending_logins: dict[str, str] = {}
 
@@ -57,7 +76,7 @@ class AccountEndpoints:
 
     async def member_login(self, body: Body) -> Done:
         """Any password is right but an empty one."""
-        if required(body, "account") != self._world.developer or not body.get("password"):
+        if body["account"] != self._world.developer:
             raise Refused("用户名或密码错误")
         data = {
             "callbackUrl": self.callback_url,
@@ -68,18 +87,22 @@ class AccountEndpoints:
 
     async def ipad_login(self, body: Body) -> Done:
         """A QR code; the login is finished by /getIPadLoginInfo."""
-        wc_id = str(body.get("wcId") or "") or self._world.first_account().wc_id
-        if wc_id not in self._world.accounts:
+        wc_id = body.get("wcId") or self._world.first_account().wc_id
+        if wc_id not in self._world.accounts or (body.get("deviceType") or "") not in DEVICES:
             raise Refused("系统失败,请重试")
+        if body.get("proxy") is not None and body["proxy"] not in REGIONS:
+            raise Refused("网络链接异常")
         w_id = self._world.new_w_id()
         self._pending_logins[w_id] = wc_id
         return Done(data={"wId": w_id, "qrCodeUrl": f"https://wx.example.invalid/qr/{w_id}.png"})
 
     async def ipad_login_info(self, body: Body) -> Done:
-        """Answers when the code is scanned, here after the set time."""
+        """Answers when the code is scanned, here after the set time; the device may want a code, too."""
         w_id = required(body, "wId")
         if w_id not in self._pending_logins:
             raise Refused("系统失败,请重试")
+        if not body.get("verifyCode") and self._faults.strike("verify_code", "/getIPadLoginInfo"):
+            raise Refused("请在ipad上输入验证码")
         await asyncio.sleep(self._login_seconds)
         account = self._world.accounts[self._pending_logins.pop(w_id)]
         return self._logged_in(account, w_id)
@@ -98,13 +121,15 @@ class AccountEndpoints:
     def _logged_in(self, account: Account, w_id: str) -> Done:
         account.w_id = w_id
         account.online = True
+        self._on_login(account)
         return Done(data=login_data(account, w_id=w_id), message="登录成功")
 
     async def go_offline(self, body: Body) -> Done:
         """Log the named accounts out."""
-        wanted = body.get("wcIds")
-        for wc_id in wanted if isinstance(wanted, list) else [required(body, "wcIds")]:
-            account = self._world.accounts.get(str(wc_id))
+        if body["account"] != self._world.developer:
+            raise Refused("系统失败,请重试")
+        for wc_id in body["wcIds"]:
+            account = self._world.accounts.get(wc_id)
             if account is not None and account.online:
                 account.online = False
                 self._on_offline(account)
@@ -131,23 +156,32 @@ class AccountEndpoints:
         return Done(message="在线")
 
     async def offline_reason(self, body: Body) -> Done:
-        """null means online."""
+        """null means online; by switch the reason comes as XML in a text."""
         wc_id = required(body, "wcId")
         account = self._world.accounts.get(wc_id)
         online = account is not None and account.online
-        reason = None if online else "登录出现错误，请你重新登录。"
+        reason = None if online else OFFLINE_REASON
+        if reason and self._faults.strike("reason_nested", "/offlineReason"):
+            reason = json.dumps(
+                f"<e><Content><![CDATA[{reason}]]></Content></e>", ensure_ascii=False
+            )
         return Done(data=[{"wcId": wc_id, "reason": reason}])
 
     async def set_callback_url(self, body: Body) -> Done:
-        """One address per developer account, in force at once."""
-        self.callback_url = required(body, "httpUrl")
-        self._on_callback_url(self.callback_url)
+        """One address per developer account, in force at once, for all its WeChat accounts."""
+        url, number = required(body, "httpUrl"), body["type"]
+        parts = urlsplit(url)
+        is_known = number in (NATIVE_FORMAT, OPTIMISED_FORMAT)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not is_known:
+            raise Refused("系统失败,请重试")
+        self.callback_url = url
+        self._on_callback_url(url, native=number == NATIVE_FORMAT)
         return Done(message="设置成功")
 
     async def cancel_callback_url(self, _body: Body) -> Done:
         """No more callbacks."""
         self.callback_url = None
-        self._on_callback_url(None)
+        self._on_callback_url(None, native=False)
         return Done(message="成功")
 
     async def get_callback_url(self, _body: Body) -> Done:
@@ -185,7 +219,10 @@ class ContactEndpoints:
 
     async def members(self, body: Body) -> Done:
         """All members of a room with their display names."""
-        return Done(data=member_list(self._world, self._room(body)))
+        found = member_list(self._world, self._room(body))
+        if self._faults.strike("nike_name", "/getChatRoomMember"):
+            found = [{_misspelt(name): value for name, value in one.items()} for one in found]
+        return Done(data=found)
 
     async def member_info(self, body: Body) -> Done:
         """One member of a room."""
@@ -217,3 +254,7 @@ class ContactEndpoints:
         if group is None or account.wc_id not in group.members:
             raise Refused("群不存在")
         return group
+
+
+def _misspelt(name: str) -> str:
+    return "nikeName" if name == "nickName" else name

@@ -4,6 +4,8 @@ from simulators.faults import FaultKind
 
 SENDS = ("/send*",)
 LOGGED_IN = ("/send*", "/revokeMsg", "/getContact", "/getChatRoom*", "/isOnline", "/queryLoginWx")
+LOGINS = ("/secondLogin", "/getIPadLoginInfo")
+MEDIA = ("/getMsgImg", "/getMsgFile", "/getMsgVoice", "/getMsgEmoji", "/getMsgVideoRes")
 CALLBACK = ("callback",)
 
 KINDS = {
@@ -31,6 +33,7 @@ KINDS = {
     ),
     "offline": FaultKind(explanation="code 1001, the account is offline", endpoints=LOGGED_IN),
     "data_null": FaultKind(explanation="done, but data is null"),
+    "data_reshaped": FaultKind(explanation="an object comes as a list of one, or out of it"),
     "code_as_number": FaultKind(explanation="the envelope's code is a number"),
     "msg_field": FaultKind(explanation="the envelope's text is in msg"),
     "ids_as_strings": FaultKind(explanation="ids as strings", endpoints=("callback", "/send*")),
@@ -39,10 +42,29 @@ KINDS = {
     ),
     "media_late": FaultKind(
         explanation="code 1001: the gateway does not have it yet",
-        endpoints=("/getMsgImg", "/getMsgFile", "/getMsgVoice"),
+        endpoints=MEDIA,
+    ),
+    "no_large_picture": FaultKind(
+        explanation="code 1001 for pictures in their large size", endpoints=("/getMsgImg",)
     ),
     "nested_failure": FaultKind(
         explanation="/secondLogin hides a failure in a success", endpoints=("/secondLogin",)
+    ),
+    "verify_code": FaultKind(
+        explanation="the login wants the code that the device shows",
+        endpoints=("/getIPadLoginInfo",),
+    ),
+    "replay": FaultKind(
+        explanation="after a login the last messages come again under the new wId",
+        unit="messages",
+        endpoints=LOGINS,
+    ),
+    "reason_nested": FaultKind(
+        explanation="/offlineReason gives its reason as XML in a text",
+        endpoints=("/offlineReason",),
+    ),
+    "nike_name": FaultKind(
+        explanation="members have their name as nikeName", endpoints=("/getChatRoomMember",)
     ),
     "partial_strangers": FaultKind(
         explanation="/getContact shows strangers with few fields", endpoints=("/getContact",)
@@ -60,14 +82,45 @@ KINDS = {
     "delay": FaultKind(
         explanation="callbacks come later, in order", unit="seconds", endpoints=CALLBACK
     ),
+    "retry": FaultKind(
+        explanation="callbacks that were not taken, or not with 2xx, come again later",
+        unit="further tries",
+        endpoints=CALLBACK,
+    ),
     "drop": FaultKind(explanation="callbacks are lost", endpoints=CALLBACK),
     "mislabel": FaultKind(
         explanation="group messages come as 60001, the type of private texts",
         unit="0 = the room in fromUser, 1 = fromGroup stays",
         endpoints=CALLBACK,
     ),
-    "native_type": FaultKind(explanation="messageType is the integer 9", endpoints=CALLBACK),
+    "native_type": FaultKind(
+        explanation="callbacks come in the older format: messageType is a small integer",
+        endpoints=CALLBACK,
+    ),
+    "strings_as_numbers": FaultKind(
+        explanation="messageType and all else that consists of digits are numbers",
+        endpoints=CALLBACK,
+    ),
     "no_atlist": FaultKind(explanation="atlist is missing", endpoints=CALLBACK),
+    "odd_atlist": FaultKind(
+        explanation="atlist has another shape",
+        unit="0 = a text with commas, 1 = atList",
+        endpoints=CALLBACK,
+    ),
+    "odd_room": FaultKind(
+        explanation="fromGroup is spelt otherwise",
+        unit="0 = @chatRoom, 1 = digits alone",
+        endpoints=CALLBACK,
+    ),
+    "sender_prefix": FaultKind(
+        explanation="the content of a group message begins with its sender", endpoints=CALLBACK
+    ),
+    "no_self": FaultKind(explanation="self is missing", endpoints=CALLBACK),
+    "no_new_msg_id": FaultKind(
+        explanation="newMsgId says nothing",
+        unit="0 = it is missing, 1 = it is 0",
+        endpoints=CALLBACK,
+    ),
     "ids_per_account": FaultKind(
         explanation="each account in a group gets a newMsgId of its own for one message",
         endpoints=CALLBACK,

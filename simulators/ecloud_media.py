@@ -6,9 +6,9 @@ from typing import Protocol
 
 from aiohttp import web
 
-from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in, required
+from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in
 from simulators.ecloud_speech import Said
-from simulators.ecloud_world import World
+from simulators.ecloud_world import Account, World
 from simulators.faults import FaultSwitches
 from simulators.recorder import Recorder
 
@@ -22,6 +22,10 @@ PICTURES = {
     b"GIF8": "image/gif",
 }
 VOICE = "80004"
+#: Sizes of a picture.
+USUAL, LARGE = 0, 1
+#: How far the fetching of a film is.
+RUNNING, READY = 0, 1
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000100000000003a7e9b55"
     "0000000a49444154789c63600000000200015e7321360000000049454e44ae426082"
@@ -68,6 +72,9 @@ class MediaEndpoints:
         #: In its place, if the gateway names another one.
         self.place: str | None = None
         self._pictures: deque[str] = deque()
+        #: By number: films that were asked for, and those of them that somebody has looked for.
+        self._films: dict[str, Said] = {}
+        self._ready: set[str] = set()
         self._world = world
         self._faults = faults
         self._history = history
@@ -76,7 +83,14 @@ class MediaEndpoints:
 
     def table(self) -> dict[str, Endpoint]:
         """Path to endpoint."""
-        return {"/getMsgImg": self.picture, "/getMsgFile": self.file, "/getMsgVoice": self.voice}
+        return {
+            "/getMsgImg": self.picture,
+            "/getMsgFile": self.file,
+            "/getMsgVoice": self.voice,
+            "/getMsgEmoji": self.sticker,
+            "/asynGetMsgVideo": self.film,
+            "/getMsgVideoRes": self.film_result,
+        }
 
     def keep_picture(self, msg_id: int, data: bytes) -> None:
         """Have what a page sent; of such pictures the newest are kept."""
@@ -87,45 +101,80 @@ class MediaEndpoints:
 
     async def picture(self, body: Body) -> Done:
         """The usual size; the large one is often missing."""
-        if required(body, "type") not in {"0", "1"}:
-            raise Refused("参数type错误")
-        return self._found(body, "/getMsgImg", "80002")
+        size = body.get("type") or USUAL
+        if size not in (USUAL, LARGE):
+            raise Refused("系统失败,请重试")
+        said = self._found(body, "80002")
+        if size == LARGE and self._faults.strike("no_large_picture", "/getMsgImg"):
+            raise Refused("系统失败,请重试")
+        return self._where(said, "/getMsgImg")
 
     async def file(self, body: Body) -> Done:
         """Not before it is all there."""
-        return self._found(body, "/getMsgFile", "80009")
+        return self._where(self._found(body, "80009"), "/getMsgFile")
+
+    async def sticker(self, body: Body) -> Done:
+        """A GIF, at the real gateway."""
+        return self._where(self._found(body, "80006"), "/getMsgEmoji")
 
     async def voice(self, body: Body) -> Done:
         """As silk; by what the callback says beside its XML."""
-        logged_in(self._world, body)
-        said = self._said(required(body, "msgId"))
-        named = {name: required(body, name) for name in ("length", "bufId", "fromUser")}
-        told = {} if said is None else {**said.extra, "fromUser": said.person}
-        is_right = all(str(told.get(name)) == value for name, value in named.items())
-        return self._where(said, "/getMsgVoice", is_right=is_right)
-
-    def _found(self, body: Body, path: str, message_type: str) -> Done:
-        logged_in(self._world, body)
-        msg_id, content = required(body, "msgId"), required(body, "content")
-        said = self._said(msg_id)
-        is_right = said is not None and (said.message_type, said.text) == (message_type, content)
-        return self._where(said, path, is_right=is_right)
-
-    def _said(self, msg_id: str) -> Said | None:
-        return next((one for one in self._history if str(one.msg_id) == msg_id), None)
-
-    def _where(self, said: Said | None, path: str, *, is_right: bool) -> Done:
-        if said is None or not is_right or self._faults.strike("media_late", path):
+        said = self._said(logged_in(self._world, body), body["msgId"])
+        named = {name: body[name] for name in ("length", "bufId", "fromUser")}
+        if named != {name: {**said.extra, "fromUser": said.person}.get(name) for name in named}:
             raise Refused("系统失败,请重试")
-        msg_id = str(said.msg_id)
-        return Done(data={"url": self.place or f"{self._server.url}{PLACE}{msg_id}"})
+        return self._where(said, "/getMsgVoice")
+
+    async def film(self, body: Body) -> Done:
+        """Only a number under which the film can be asked for later."""
+        said = self._found(body, "80003")
+        self._films.setdefault(str(said.new_msg_id), said)
+        return Done(data={"id": str(said.new_msg_id)})
+
+    async def film_result(self, body: Body) -> Done:
+        """Under way at the first look, there at the second."""
+        number = body["id"]
+        said = self._films.get(number)
+        if said is None:
+            raise Refused("系统失败,请重试")
+        if number not in self._ready or self._faults.strike("media_late", "/getMsgVideoRes"):
+            self._ready.add(number)
+            return Done(data={"id": number, "url": None, "type": RUNNING, "des": ""})
+        place = {"url": f"{self._server.url}{PLACE}{said.msg_id}", "type": READY, "des": ""}
+        return Done(data={"id": number, **place})
+
+    def _found(self, body: Body, message_type: str) -> Said:
+        """The message with this msgId and content; the sender may stand before it."""
+        said = self._said(logged_in(self._world, body), body["msgId"])
+        contents = (said.text, f"{said.person}:\n{said.text}")
+        if said.message_type != message_type or body["content"] not in contents:
+            raise Refused("系统失败,请重试")
+        return said
+
+    def _said(self, account: Account, msg_id: int) -> Said:
+        """What this account got under this number, in a group in which it is."""
+        for said in self._history:
+            if self._world.own_msg_id(account, said.msg_id) == msg_id and self._hears(
+                account, said
+            ):
+                return said
+        raise Refused("系统失败,请重试")
+
+    def _hears(self, account: Account, said: Said) -> bool:
+        group = self._world.groups.get(said.group)
+        return group is not None and account.wc_id in group.members
+
+    def _where(self, said: Said, path: str) -> Done:
+        if self._faults.strike("media_late", path):
+            raise Refused("系统失败,请重试")
+        return Done(data={"url": self.place or f"{self._server.url}{PLACE}{said.msg_id}"})
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """GET of the place; whoever knows it may have it."""
         msg_id = request.match_info["id"]
         told = {name: request.headers.get(name, "") for name in ("Authorization", "Cookie")}
         self._recorder.note("media", msg_id, "served", **told)
-        said = self._said(msg_id)
+        said = next((one for one in self._history if str(one.msg_id) == msg_id), None)
         usual = SILK if said is not None and said.message_type == VOICE else PNG
         of_person = usual if said is None else self.kept_of.get(said.person, usual)
         data = self.kept.get(msg_id, of_person)

@@ -10,12 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in, required
-from simulators.ecloud_world import GROUP_SUFFIX, Account, World
+from simulators.ecloud_world import GROUP_SUFFIX, Account, Group, World
 from simulators.faults import FaultSwitches
 from simulators.recorder import KEEP
 
 REVOKE_LIMIT = 120.0
 MINUTE = 60.0
+#: Longest text in characters. No figure of the vendor's is known; nobody is known to send more.
+MOST_LETTERS = 4_000
+EVERYBODY = "notify@all"
+EVERYBODY_SHOWN = "所有人"
 
 
 def _fetched(body: Body, name: str) -> str:
@@ -51,7 +55,7 @@ class SentMessage:
     content: str
     at: tuple[str, ...]
     at_effective: bool
-    """False when `at` was given and the text holds no @: then WeChat marks nobody."""
+    """All of `at` are marked: the text has an @ and the name of each, and the group has them."""
     msg_id: int
     new_msg_id: int
     create_time: int
@@ -84,10 +88,12 @@ class Sends:
         on_sent: Callable[[SentMessage], None],
         on_revoked: Callable[[SentMessage], None],
         revoke_limit: float = REVOKE_LIMIT,
+        most_letters: int = MOST_LETTERS,
     ) -> None:
         self.sent: deque[SentMessage] = deque(maxlen=KEEP)
         self.revoked: set[int] = set()
         self.revoke_limit = revoke_limit
+        self.most_letters = most_letters
         self._world = world
         self._faults = faults
         self._on_sent = on_sent
@@ -109,8 +115,10 @@ class Sends:
         }
 
     async def text(self, body: Body) -> Done:
-        """With `at`, the text must hold an @ itself, or nobody is marked."""
+        """With `at`, the text must hold an @ and the name itself, or nobody is marked."""
         content = required(body, "content")
+        if len(content) > self.most_letters:
+            raise Refused("发送失败，内容过长")
         at = tuple(part for part in str(body.get("at") or "").split(",") if part)
         return self._send(body, path="/sendText", kind="text", content=content, at=at)
 
@@ -126,7 +134,7 @@ class Sends:
     async def voice(self, body: Body) -> Done:
         """The content is the address of a silk or amr, the length its milliseconds; no mp3."""
         url = _fetched(body, "content")
-        if not required(body, "length").isdigit() or urlsplit(url).path.endswith(".mp3"):
+        if body["length"] <= 0 or urlsplit(url).path.endswith(".mp3"):
             raise Refused("系统失败,请重试")
         return self._send(body, path="/sendVoice", kind="voice", content=url)
 
@@ -150,11 +158,11 @@ class Sends:
         return self._send(body, path="/sendNameCard", kind="card", content=person)
 
     async def revoke(self, body: Body) -> Done:
-        """Only shortly after the sending, only with all ids of its answer."""
+        """Only shortly after the sending, only with all ids of its answer, only where it was sent to."""
         account = logged_in(self._world, body)
-        wanted = tuple(required(body, name) for name in ("msgId", "newMsgId", "createTime"))
+        wanted = tuple(body[name] for name in ("msgId", "newMsgId", "createTime", "wcId"))
         for message in reversed(self.sent):
-            ids = (str(message.msg_id), str(message.new_msg_id), str(message.create_time))
+            ids = (message.msg_id, message.new_msg_id, message.create_time, message.to)
             if ids == wanted and message.bot == account.wc_id:
                 break
         else:
@@ -180,7 +188,7 @@ class Sends:
             kind=kind,
             content=content,
             at=at,
-            at_effective=bool(at) and "@" in content,
+            at_effective=bool(at) and self._all_marked(account, receiver, content, at),
             msg_id=msg_id,
             new_msg_id=new_msg_id,
             create_time=int(time.time()),
@@ -192,6 +200,22 @@ class Sends:
         as_strings = self._faults.strike("ids_as_strings", path)
         answer = message.as_answer(as_strings=as_strings is not None)
         return Done(data=answer, message="发送成功")
+
+    def _all_marked(
+        self, account: Account, receiver: str, content: str, at: tuple[str, ...]
+    ) -> bool:
+        group = self._world.groups.get(receiver)
+        return group is not None and all(
+            any(f"@{name}" in content for name in self._names(account, group, one)) for one in at
+        )
+
+    def _names(self, account: Account, group: Group, wc_id: str) -> set[str]:
+        """What marks somebody after an @; nobody but the owner can mark everybody."""
+        if wc_id == EVERYBODY:
+            return {EVERYBODY_SHOWN} if group.owner == account.wc_id else set()
+        if wc_id not in group.members:
+            return set()
+        return {self._world.shown_name(group, wc_id), self._world.nick_name(wc_id)} - {""}
 
     def _check_receiver(self, account: Account, receiver: str) -> None:
         group = self._world.groups.get(receiver)

@@ -10,11 +10,11 @@ from simulators.ecloud_callbacks import (
     GROUP_TEXT,
     MENTION_END,
     QUOTATION,
-    Courier,
     bare_callback,
     group_callback,
     quotation,
 )
+from simulators.ecloud_courier import Courier
 from simulators.ecloud_sends import SentMessage
 from simulators.ecloud_world import Account, Group, World
 from simulators.faults import FaultSwitches
@@ -325,10 +325,9 @@ class Speech:
 
         msgIds are each account's own; the newMsgId is the server's, unless that is switched.
         """
-        place = list(self._world.accounts).index(account.wc_id)
         if self._faults.strike("ids_per_account", "callback"):
-            new_msg_id ^= (place % 4) << 61
-        return msg_id + place * 1_000_000, new_msg_id
+            new_msg_id ^= (self._world.place_of(account) % 4) << 61
+        return self._world.own_msg_id(account, msg_id), new_msg_id
 
     def _notice(self, said: Said, account: Account) -> str:
         """The notification on this account's phone; it tells whether the account itself is meant."""

@@ -52,7 +52,8 @@ class World:
         self.groups: dict[str, Group] = {}
         self._chance = random.Random(seed)
         self._given = 0
-        self._msg_id = 1_685_074_600
+        #: Beyond what a signed number of 32 bits holds, as some of the gateway's are.
+        self._msg_id = 2_562_652_200
 
     @classmethod
     def playground(cls, seed: int | None = None) -> "World":
@@ -125,6 +126,14 @@ class World:
     def account_of(self, w_id: str) -> Account | None:
         """The account whose present login this is."""
         return next((one for one in self.accounts.values() if one.w_id == w_id), None)
+
+    def place_of(self, account: Account) -> int:
+        """Its place among the accounts, from 0."""
+        return list(self.accounts).index(account.wc_id)
+
+    def own_msg_id(self, account: Account, msg_id: int) -> int:
+        """The msgId under which this account got what the first one got under *msg_id*."""
+        return msg_id + self.place_of(account) * 1_000_000
 
     def first_account(self) -> Account:
         """The account meant when none is named."""

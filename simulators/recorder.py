@@ -7,6 +7,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
@@ -156,6 +157,14 @@ class Recorder:
         """Seconds between the beginnings of neighbouring requests of one endpoint."""
         starts = [record.started for record in self.of("request", name)]
         return [later - earlier for earlier, later in pairwise(starts)]
+
+    def starts(self, pattern: str, **facts: Any) -> list[float]:
+        """When the requests of these endpoints, a shell pattern, and with these facts began."""
+        return [
+            record.started
+            for record in self.of("request")
+            if fnmatchcase(record.name, pattern) and facts.items() <= record.facts.items()
+        ]
 
     async def until(self, condition: Callable[[], bool], seconds: float = 40.0) -> None:
         """

@@ -28,6 +28,8 @@ class HealthView:
     breakers: Callable[[], Awaitable[list[dict[str, Any]]]]
     #: How many questions each app is asked at once; none while Redis is away.
     limits: Callable[[], Awaitable[list[dict[str, Any]]]]
+    #: What operators have paused.
+    pauses: Callable[[], list[dict[str, Any]]]
     #: What the sender of each account does now, or what holds it back.
     sending: Callable[[], Awaitable[list[dict[str, Any]]]]
     #: Facts about this process.
@@ -42,7 +44,7 @@ def health_router(view: HealthView) -> APIRouter:
     @router.get(
         "/api/v1/health",
         summary="健康检查:每个依赖的状态、延迟和原因",
-        description="`status`:`up` 全部可用;`incomplete` 有的还没配置;`degraded` 可用但设置或状况有隐患;"
+        description="`status`:`up` 全部可用;`incomplete` 有的还没配置;`degraded` 可用但设置或状况有隐患,或操作员暂停了收取或发送(`pauses` 说哪一样、从何时起);"
         "`down` 有的不可用。"
         "`dependencies` 逐项列出数据库、Redis、Dify、E云管家:`warnings` 是隐患和改法,`details` 是版本等;"
         "`figures` 是等待数、死信等。"
@@ -56,8 +58,9 @@ def health_router(view: HealthView) -> APIRouter:
         found, figures, breakers, limits, sending = await asyncio.gather(
             view.report.look(), view.figures(), view.breakers(), view.limits(), view.sending()
         )
+        pauses = view.pauses()
         body = {
-            "status": _overall(found),
+            "status": _overall(found, is_paused=bool(pauses)),
             **view.about(),
             "dependencies": {name: _shown(dependency) for name, dependency in found.items()},
             "figures": figures,
@@ -65,6 +68,7 @@ def health_router(view: HealthView) -> APIRouter:
             "breakers": breakers,
             "limits": limits,
             "sending": sending,
+            "pauses": pauses,
         }
         is_down = any(one.state is DependencyState.DOWN for one in found.values())
         return JSONResponse(body, status_code=503 if is_down else 200)
@@ -100,13 +104,13 @@ def health_router(view: HealthView) -> APIRouter:
     return router
 
 
-def _overall(found: dict[str, Dependency]) -> str:
+def _overall(found: dict[str, Dependency], *, is_paused: bool) -> str:
     states = {dependency.state for dependency in found.values()}
     if DependencyState.DOWN in states:
         return "down"
     if DependencyState.NOT_CONFIGURED in states:
         return "incomplete"
-    if DependencyState.DEGRADED in states:
+    if DependencyState.DEGRADED in states or is_paused:
         return "degraded"
     return "slow" if DependencyState.SLOW in states else "up"
 

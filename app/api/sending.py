@@ -21,6 +21,7 @@ _SENTENCES = {
     Why.KIND: "图片或文件每分钟条数已满",
     Why.DAY: "今天的条数已满",
     Why.QUIET: "免打扰时段",
+    Why.PAUSED: "操作员暂停了发送",
     Why.GROUP: "群自己在等:被拒绝、被限速,或等回音",
     Why.THROTTLED: "网关说太频繁",
     Why.OFFLINE: "微信号不在线",

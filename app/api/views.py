@@ -12,6 +12,7 @@ from app.api.breakers import refresh_breakers, shown_breakers
 from app.api.health import HealthView
 from app.api.limits import refresh_limits, shown_limits
 from app.api.means import refresh_means
+from app.api.pauses import refresh_pauses, shown_pauses
 from app.api.sending import refresh_sending, shown_sending
 from app.opening import DATABASE, REDIS
 from app.runtime import Role, Runtime
@@ -148,6 +149,7 @@ def make_health_view(runtime: Runtime, *, is_draining: Callable[[], bool]) -> He
         accounts=lambda: _accounts(runtime),
         breakers=partial(shown_breakers, runtime),
         limits=partial(shown_limits, runtime),
+        pauses=partial(shown_pauses, runtime),
         sending=partial(shown_sending, runtime),
         about=about,
         exposition=exposition,
@@ -186,6 +188,7 @@ async def _refresh_gauges(runtime: Runtime) -> None:
     metrics = runtime.metrics
     metrics.spilled.set(runtime.inbox.spilled)
     refresh_limits(runtime)
+    refresh_pauses(runtime)
     found, depth, *_ = await asyncio.gather(
         _figures(runtime),
         _depth(runtime),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from app.commands.output import fail, load
+from app.commands.output import fail, outer_setting
 
 if TYPE_CHECKING:
     from app.services.store import Store
@@ -31,7 +31,7 @@ def with_database(work: Callable[["Store"], Awaitable[T]], *, seconds: float = S
     from app.services.store import Store  # noqa: PLC0415 - late
     from app.utils.db import async_url, is_sqlite, make_engines  # noqa: PLC0415 - late
 
-    url = load().settings.database_url.get_secret_value()
+    url = outer_setting("database_url").get_secret_value()
     path = async_url(url).database or ""
     if is_sqlite(url) and not Path(path).is_file():
         fail(f"数据库文件 {path} 不存在:服务还没有启动过,或工作目录不是项目目录。")

@@ -1,61 +1,34 @@
 """``doctor``: what a start would look at, without a start."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import typer
 
-from app.commands.output import FAILED, AsJson, print_json
+from app.commands.output import FAILED, AsJson, local_time, print_json
+from app.services.checks.report import Checked, Outcome
 
 if TYPE_CHECKING:
-    from app.services.dify.apps import AskedApp
-    from app.services.ecloud.client import EcloudClient
     from app.services.findings import Look
     from config import LoadedSettings, Settings
 
-#: Longest look at one server.
-SECONDS = 10.0
 #: Spill files may take so much.
 SPARE_BYTES = 1024**3
-SETTINGS, FOLDER, TRACING, DATABASE, REDIS, DIFY, ECLOUD = (
+SETTINGS, FOLDER, TRACING, DATABASE, PAUSES, REDIS = (
     "设置",
     "数据目录",
     "追踪",
     "数据库",
+    "暂停",
     "Redis",
-    "Dify",
-    "E云管家",
 )
 
 
-class Outcome(StrEnum):
-    """How one check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    #: The bridge would not start, or would not work.
-    FAILED = "failed"
-
-
 _SIGNS = {Outcome.OK: "✓", Outcome.WARNING: "!", Outcome.FAILED: "✗"}
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One line of the report."""
-
-    name: str
-    outcome: Outcome
-    text: str
-    #: Of a finding: its stable word.
-    code: str = ""
 
 
 def doctor(*, as_json: AsJson = False) -> None:
@@ -72,10 +45,11 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 def _examine() -> list[Checked]:
-    from config import SettingsError, load_process_settings  # noqa: PLC0415 - late
+    from app.kept_settings import settle_process  # noqa: PLC0415 - late
+    from config import SettingsError  # noqa: PLC0415 - late
 
     try:
-        loaded = load_process_settings()
+        loaded = settle_process()
     except SettingsError as error:
         return [Checked(SETTINGS, Outcome.FAILED, str(error))]
     return [
@@ -137,12 +111,12 @@ async def _server_lines(settings: "Settings") -> list[Checked]:
     return [
         *await _database_lines(settings),
         *await _redis_lines(settings),
-        *await _dify_lines(settings),
-        *await _ecloud_lines(settings),
+        *await _peer_lines(settings),
     ]
 
 
 async def _database_lines(settings: "Settings") -> list[Checked]:
+    from app.connection_checks import check  # noqa: PLC0415 - late
     from app.opening import database_look, open_store  # noqa: PLC0415 - late
     from app.utils.db import async_url, is_sqlite  # noqa: PLC0415 - late
 
@@ -158,7 +132,34 @@ async def _database_lines(settings: "Settings") -> list[Checked]:
     advice = (
         "请检查 DATABASE_URL、数据库是否已启动;还没有建库就运行 python app/utils/database_init.py"
     )
-    return await _lines(DATABASE, look, advice)
+    return [*await check(DATABASE, look, advice), *await _pause_lines(url)]
+
+
+async def _pause_lines(url: str) -> list[Checked]:
+    """What operators have paused; of a database that cannot be read the other lines tell."""
+    from app.connection_checks import SECONDS  # noqa: PLC0415 - late
+    from app.models.pause import PauseKind  # noqa: PLC0415 - late
+    from app.opening import StartRefused, open_store  # noqa: PLC0415 - late
+    from app.services.errors import ServiceError  # noqa: PLC0415 - late
+    from app.services.pauses import PauseTable  # noqa: PLC0415 - late
+
+    words = {PauseKind.TAKING: "收取", PauseKind.SENDING: "发送"}
+    try:
+        async with asyncio.timeout(SECONDS), AsyncExitStack() as stack:
+            paused = await PauseTable(open_store(stack, url)).read()
+    except (StartRefused, ServiceError, TimeoutError):
+        return []
+    return [
+        Checked(
+            PAUSES,
+            Outcome.WARNING,
+            f"{words[one.kind]}从 {local_time(one.began_at)} 起被 {one.operator} 暂停;"
+            f"恢复:python -m app.cli resume {one.kind.value}",
+            f"paused_{one.kind.value}",
+        )
+        for one in paused.lasting
+        if one.kind in words
+    ]
 
 
 def _is_file(path: str) -> bool:
@@ -166,6 +167,7 @@ def _is_file(path: str) -> bool:
 
 
 async def _redis_lines(settings: "Settings") -> list[Checked]:
+    from app.connection_checks import check  # noqa: PLC0415 - late
     from app.opening import connect_redis, redis_look  # noqa: PLC0415 - late
     from app.runtime import has_embedded_queue  # noqa: PLC0415 - late
     from app.utils.clock import SystemClock  # noqa: PLC0415 - late
@@ -178,83 +180,11 @@ async def _redis_lines(settings: "Settings") -> list[Checked]:
         allow_eviction = settings.message_processing.allow_redis_eviction
         return await redis_look(redis, SystemClock(), allow_eviction=allow_eviction)()
 
-    return await _lines(REDIS, look, "请检查 REDIS_URL,以及 Redis 是否已启动")
+    return await check(REDIS, look, "请检查 REDIS_URL,以及 Redis 是否已启动")
 
 
-async def _dify_lines(settings: "Settings") -> list[Checked]:
-    from app.peers import look_at_app, make_apps  # noqa: PLC0415 - late
-    from app.utils.clock import SystemClock  # noqa: PLC0415 - late
-    from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
-
-    async def look(app: "AskedApp", _: AsyncExitStack) -> "Look":
-        return await look_at_app(app)
+async def _peer_lines(settings: "Settings") -> list[Checked]:
+    from app.connection_checks import check_apps, check_gateways  # noqa: PLC0415 - late
 
     zone = ZoneInfo(settings.conversations.timezone)
-    advice = "请检查应用的地址(含 /v1)和密钥"
-    found = []
-    async with make_http_client() as http:
-        for name, app in make_apps(settings.dify, http, SystemClock(), zone).items():
-            found += await _lines(f"{DIFY} {name}", partial(look, app), advice)
-    return found
-
-
-async def _ecloud_lines(settings: "Settings") -> list[Checked]:
-    from app.peers import look_at_gateway, make_eclouds  # noqa: PLC0415 - late
-    from app.utils.http_client import make_http_client  # noqa: PLC0415 - late
-
-    async def look(ecloud: "EcloudClient", _: AsyncExitStack) -> "Look":
-        return await look_at_gateway(settings.ecloud, ecloud)
-
-    found = []
-    async with make_http_client() as http:
-        eclouds = make_eclouds(settings.ecloud, http)
-        for one in eclouds:
-            name = ECLOUD if len(eclouds) == 1 else f"{ECLOUD} {one.login.name}"
-            advice = f"请检查 {_where_set(one.login.name)}"
-            found += await _lines(name, partial(look, one), advice)
-    return found
-
-
-def _where_set(login: str) -> str:
-    """Where an operator finds the settings of a login."""
-    from settings.sections import DEFAULT_LOGIN  # noqa: PLC0415 - late
-
-    if login == DEFAULT_LOGIN:
-        return "ecloud.base_url 和 ecloud.authorization"
-    return f"ecloud.accounts 里 {login} 的 base_url 和 authorization"
-
-
-async def _lines(
-    name: str, look: Callable[[AsyncExitStack], Awaitable["Look"]], advice: str
-) -> list[Checked]:
-    """One server: what was found, or why it could not be asked."""
-    from app.opening import StartRefused  # noqa: PLC0415 - late
-    from app.services.errors import ServiceError  # noqa: PLC0415 - late
-
-    try:
-        async with asyncio.timeout(SECONDS), AsyncExitStack() as stack:
-            return _judged(name, await look(stack))
-    except StartRefused as error:
-        return [Checked(name, Outcome.FAILED, str(error))]
-    except (ServiceError, TimeoutError) as error:
-        reason = str(error) or f"{SECONDS:g} 秒内没有回应"
-        return [Checked(name, Outcome.FAILED, f"连不上({reason})。{advice}。")]
-
-
-def _judged(name: str, look: "Look") -> list[Checked]:
-    from app.services.findings import Effect  # noqa: PLC0415 - late
-
-    lines = [
-        Checked(
-            name,
-            Outcome.FAILED if one.refuses or one.effect is Effect.BROKEN else Outcome.WARNING,
-            one.text,
-            one.code,
-        )
-        for one in look.findings
-    ]
-    return lines or [Checked(name, Outcome.OK, _words(look.identity))]
-
-
-def _words(facts: Mapping[str, Any]) -> str:
-    return ",".join(f"{name}={value}" for name, value in facts.items())
+    return [*await check_apps(settings.dify, zone), *await check_gateways(settings.ecloud)]

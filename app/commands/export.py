@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from app.services.export import Extent, Record
     from app.services.store import Store
 
-#: A spreadsheet takes a cell that begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: Longest look; an export may well take an hour.
 SECONDS = 3600.0
 #: Records between two signs of progress.
@@ -140,6 +138,8 @@ def _writer(target: TextIO, fields: Sequence[str], form: Format) -> "Callable[[R
     shown = _printable if target.isatty() else dict
     if form is Format.JSONL:
         return lambda record: _write_line(target, shown(record))
+    from app.services.export import safe_cell  # noqa: PLC0415 - late
+
     sheet = csv.DictWriter(target, fieldnames=list(fields))
     sheet.writeheader()
     return lambda record: sheet.writerow(
@@ -157,13 +157,6 @@ def _write_line(target: TextIO, record: "Record") -> None:
     for odd in ("\x85", "\u2028", "\u2029"):
         text = text.replace(odd, f"\\u{ord(odd):04x}")
     target.write(f"{text}\n")
-
-
-def safe_cell(value: Any) -> Any:
-    """A cell that no spreadsheet computes: people write what they like into groups (pure)."""
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value
 
 
 def _tell_progress(count: int) -> None:

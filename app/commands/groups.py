@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.database import with_database
-from app.commands.output import WRONG_USE, AsJson, fail, load, print_json, print_table, printable
+from app.commands.output import (
+    WRONG_USE,
+    AsJson,
+    fail,
+    load,
+    local_time,
+    print_json,
+    print_table,
+    printable,
+)
 from app.models.flow import DEFAULT_APP
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from app.services.group_table import GroupRow, GroupTable
     from app.services.store import Store
     from config import Settings
+
+#: Minutes: a week. Whoever wants longer switches the group off.
+LONGEST_MUTE = 10_080
 
 groups = typer.Typer(
     help="查看各群的规则,选择各群所用的 Dify 应用和回答的样子。", no_args_is_help=True
@@ -107,6 +121,42 @@ def groups_citations(choice: SwitchChoice, chosen: ChosenGroups) -> None:
 def groups_suggestions(choice: SwitchChoice, chosen: ChosenGroups) -> None:
     """这些群的回答之后是否列出可以接着问的问题;几秒内生效,不用重启。"""
     typer.echo(f"{_switched(chosen, 'suggestions', choice)} 个群的建议问题:{choice}")
+
+
+@groups.command("mute")
+def groups_mute(
+    minutes: Annotated[int, typer.Argument(metavar="分钟", min=1, max=LONGEST_MUTE)],
+    chosen: ChosenGroups,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """机器人在这些群里静音这么多分钟:这时问的不回答,结论是 muted;几秒内生效,到时自动结束。"""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - late
+
+    _mute(chosen, datetime.now(UTC) + timedelta(minutes=minutes), as_json=as_json)
+
+
+@groups.command("unmute")
+def groups_unmute(chosen: ChosenGroups, *, as_json: AsJson = False) -> None:
+    """机器人在这些群里重新回答;几秒内生效。"""
+    _mute(chosen, None, as_json=as_json)
+
+
+def _mute(chosen: list[str], until: "datetime | None", *, as_json: bool) -> None:
+    from app.services.audit import ON_THE_MACHINE, Deed  # noqa: PLC0415 - late
+
+    told = until.isoformat(timespec="seconds") if until else "off"
+    by = Deed(operator=ON_THE_MACHINE, action="group.mute", subject=" ".join(chosen), after=told)
+
+    async def change(table: "GroupTable") -> int:
+        return await table.mute(chosen, until, by=by)
+
+    count = _changed(chosen, change)
+    if as_json:
+        print_json({"groups": count, "muted_until": None if until is None else told})
+    else:
+        words = f"静音到 {local_time(until)}" if until else "不再静音"
+        typer.echo(f"{count} 个群{words}")
 
 
 def _switched(chosen: list[str], name: str, choice: Switch) -> int:

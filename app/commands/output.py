@@ -18,10 +18,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON,便于脚本�
 
 
 def load(code: int = WRONG_USE) -> "LoadedSettings":
-    from config import SettingsError, load_process_settings  # noqa: PLC0415 - late
+    """The settings in force, with what the console changed; what is wrong with them ends the command."""
+    from app.kept_settings import settle_process  # noqa: PLC0415 - late
+    from config import SettingsError  # noqa: PLC0415 - late
 
     try:
-        return load_process_settings()
+        return settle_process()
+    except SettingsError as error:
+        fail(str(error), code)
+
+
+def outer_setting(name: str, code: int = WRONG_USE) -> Any:
+    """One setting that the console cannot change; the others may be wrong."""
+    from config import SettingsError, read_process_outside  # noqa: PLC0415 - late
+
+    try:
+        return read_process_outside().value(name)
     except SettingsError as error:
         fail(str(error), code)
 

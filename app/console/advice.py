@@ -19,6 +19,7 @@ class Advice:
 
 
 _GROUPS = ("/console/groups/", "群与规则")
+_TALKS = ("/console/talks/", "会话")
 _QUEUES = ("/console/queues/", "队列")
 _FAILURES = ("/console/failures/", "失败与重放")
 _HOME = ("/console/", "概览")
@@ -30,6 +31,7 @@ _IGNORED: dict[str, Advice] = {
     IgnoreReason.NO_KEYWORD: Advice("请提问的人写上关键词,或改这个群的触发。", *_GROUPS),
     IgnoreReason.NO_MATCH: Advice("检查这个群的正则表达式,或改它的触发。", *_GROUPS),
     IgnoreReason.GROUP_OFF: Advice("想让它回答,就在群与规则里打开这个群。", *_GROUPS),
+    IgnoreReason.MUTED: Advice("静音到时自动结束;现在就要它回答,在会话里取消。", *_TALKS),
     IgnoreReason.TOO_OLD: Advice("时限是 message_processing.max_message_age;请提问的人再说一遍。"),
     IgnoreReason.NO_SENDER: Advice("看下面的回调原文;网关升级后字段变了的,请报告给开发者。"),
     IgnoreReason.UNKNOWN_TYPE: Advice("看下面的回调原文;需要支持它的,请报告给开发者。"),

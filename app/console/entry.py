@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.runtime import Runtime
 from app.services.health import HealthReport
-from config import LoadedSettings
+from config import Outside
 
 PREFIX = "/console"
 AddressOf = Callable[[str | None, Sequence[str]], str]
@@ -25,7 +25,7 @@ class ConsoleEntry:
         self,
         runtime: Runtime,
         *,
-        loaded: LoadedSettings,
+        read_outside: Callable[[], Outside],
         report: HealthReport,
         stopping: asyncio.Event,
         address_of: AddressOf = peer_address,
@@ -34,12 +34,12 @@ class ConsoleEntry:
         Args:
             address_of: where a request came from, out of its socket's address and the values of
                 ``X-Forwarded-For``.
-            loaded: the settings with where they come from.
+            read_outside: the sources of the settings as the next start would read them.
             report: what the health route shows, shared with it: looking must not become a load.
             stopping: set when the process is to stop: event streams end then.
         """
         self._runtime = runtime
-        self._loaded = loaded
+        self._read_outside = read_outside
         self._report = report
         self._stopping = stopping
         self._address_of = address_of
@@ -64,7 +64,7 @@ class ConsoleEntry:
 
         parts = Parts.make(
             self._runtime,
-            loaded=self._loaded,
+            read_outside=self._read_outside,
             report=self._report,
             stopping=self._stopping,
             address_of=self._address_of,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Final
 
+from app.console.reading.last_hour import LastHour, read_last_hour
 from app.console.reading.traffic import SPANS, Traffic, read_traffic
 from app.services.figures import Figures, read_figures
 from app.services.stages import utc_now
@@ -65,4 +66,28 @@ class LiveTraffic:
             async with self._store.read() as connection:
                 found = await read_traffic(connection, span, now=utc_now())
             self._kept[name] = (time.monotonic(), found)
+            return found
+
+
+class LiveHour:
+    """The last hour minute by minute, however many tabs are open."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looking = asyncio.Lock()
+        self._kept: tuple[float, LastHour] | None = None
+
+    async def look(self) -> LastHour:
+        """
+        The last 60 minutes up to this moment, give or take some seconds.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        async with self._looking:
+            if self._kept is not None and time.monotonic() - self._kept[0] < KEEP_AT_MOST:
+                return self._kept[1]
+            async with self._store.read() as connection:
+                found = await read_last_hour(connection, now=utc_now())
+            self._kept = (time.monotonic(), found)
             return found

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from app.console.pages.pauses import BAR_WORDS, paused_switches
 from app.console.playground.way import SEGMENT_STATES
 from app.console.verdicts import brief
 from app.console.visit import Visit
@@ -45,12 +46,30 @@ ROLE_WORDS: Final = {
 #: What a page says after something was done, by the key in its address.
 TOLD_WORDS: Final = {
     "password_changed": "密码已修改,别处的登录已失效。",
+    "paused": "已暂停,两秒内在所有进程生效。",
+    "resumed": "已恢复,两秒内在所有进程生效。",
     "nothing_chosen": "没有选中任何一条。",
     "nothing_to_replay": "选中的都不能重放。",
     "group_changed": "已保存,几秒内生效。",
+    "setting_live": "已保存,几秒内在所有进程里生效。",
+    "setting_restart": "已保存,重启之后生效。",
+    "setting_left": "什么也没有改。",
+    "name_not_typed": "输入的名字不对,没有删去。",
+    "wizard_saved": "测试通过,已保存。",
     "queue_empty": "这个人没有等待的消息。",
     "recalling": "已写下,随即从群里撤回。",
     "nothing_to_recall": "没有可撤回的:发出已过两分钟,或还没有发出。",
+    "person_paused": "已暂停这个人:消息照常收下,但等着。",
+    "person_resumed": "已恢复,等着的消息接着处理。",
+    "no_person": "请写出一个人的 wxid。",
+    "talk_reset": "已重置:下一个问题在 Dify 里开始新的对话。",
+    "talk_new": "没有进行中的对话,下一个问题本来就是新的。",
+    "muted": "已静音,几秒内生效;到时自动结束。",
+    "unmuted": "已取消静音,几秒内生效。",
+    "no_group": "没有这个群,什么也没有改。",
+    "no_log": "没有日志文件。",
+    "no_gateway": "还没有配置 E云管家,无处可取。",
+    "nothing_to_refresh": "没有可刷新的:都在等着取,或没有符合条件的。",
     "queue_cleared": "已清空;这些消息在失败与重放里,原因是「队列被清空」。",
     "not_typed": "输入的 wxid 不对,没有清空。",
     "lease_freed": "租约已收回,这个人的下一条马上可以领取。",
@@ -97,5 +116,7 @@ def words_of_pages() -> dict[str, Any]:
         "role_words": ROLE_WORDS,
         "told_words": TOLD_WORDS,
         "segment_words": SEGMENT_STATES,
+        "paused_switches": paused_switches,
+        "bar_words": BAR_WORDS,
         "brief": brief,
     }

@@ -1,7 +1,7 @@
 """What the pages are made with; built once, with the first visit."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.console.assets import Asset, read_folder
 from app.console.entry import AddressOf
-from app.console.live import LiveFigures, LiveTraffic
+from app.console.live import LiveFigures, LiveHour, LiveTraffic
+from app.console.refreshes import RefreshDesk
 from app.console.replays import ReplayDesk
 from app.console.shown import add_filters
 from app.console.words import read_words
@@ -21,8 +22,9 @@ from app.services.console_sessions import ConsoleSessions
 from app.services.health import HealthReport
 from app.services.login_throttle import LoginThrottle
 from app.services.operators import Operators
+from app.services.setting_desk import SettingDesk
 from app.utils.passwords import Passwords
-from config import LoadedSettings
+from config import Outside
 
 FOLDER = Path(__file__).parent
 TEMPLATES = FOLDER / "templates"
@@ -34,7 +36,6 @@ class Parts:
     """Everything a page may use."""
 
     runtime: Runtime
-    loaded: LoadedSettings
     report: HealthReport
     stopping: asyncio.Event
     #: Where a request came from, see ``ConsoleEntry``.
@@ -50,9 +51,12 @@ class Parts:
     throttle: LoginThrottle
     passwords: Passwords
     audit: Audit
+    settings: SettingDesk
     live: LiveFigures
     traffic: LiveTraffic
+    hour: LiveHour
     replays: ReplayDesk
+    refreshes: RefreshDesk
     #: Whether somebody is known to be able to log in.
     has_operators: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,7 +65,7 @@ class Parts:
         cls,
         runtime: Runtime,
         *,
-        loaded: LoadedSettings,
+        read_outside: Callable[[], Outside],
         report: HealthReport,
         stopping: asyncio.Event,
         address_of: AddressOf,
@@ -73,7 +77,6 @@ class Parts:
         audit = Audit(store)
         return cls(
             runtime=runtime,
-            loaded=loaded,
             report=report,
             stopping=stopping,
             address_of=address_of,
@@ -86,9 +89,12 @@ class Parts:
             throttle=LoginThrottle(runtime.redis),
             passwords=Passwords(),
             audit=audit,
+            settings=SettingDesk(runtime.overrides, read_outside),
             live=LiveFigures(store),
             traffic=LiveTraffic(store),
+            hour=LiveHour(store),
             replays=ReplayDesk(store, runtime.redis, audit, stopping),
+            refreshes=RefreshDesk(store, runtime.redis, audit),
         )
 
 

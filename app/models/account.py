@@ -84,6 +84,8 @@ class Group(Base):
     #: Name of the Dify app that this group asks.
     dify_app: Mapped[str | None] = mapped_column(exact(64))
     first_seen_at: Mapped[datetime] = mapped_column(Moment)
+    #: The bot answers nothing that is said before; NULL: it is not muted.
+    muted_until: Mapped[datetime | None] = mapped_column(Moment)
 
 
 GROUPS = cast(Table, Group.__table__)

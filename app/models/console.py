@@ -85,3 +85,4 @@ class SettingOverride(Base):
 OPERATORS = cast(Table, Operator.__table__)
 CONSOLE_SESSIONS = cast(Table, ConsoleSession.__table__)
 AUDIT_LOG = cast(Table, AuditEntry.__table__)
+SETTING_OVERRIDES = cast(Table, SettingOverride.__table__)

@@ -56,6 +56,8 @@ class Session(Base):
     #: Of the app's address and key, under which alone Dify knows it; empty: of an older version.
     key_digest: Mapped[str] = mapped_column(exact(16), default="", server_default="")
     updated_at: Mapped[datetime] = mapped_column(Moment)
+    #: When an operator had it begin anew: what was asked before does not come back; NULL: never.
+    reset_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
 CONVERSATIONS = cast(Table, Conversation.__table__)

@@ -57,6 +57,8 @@ class IgnoreReason(StrEnum):
     NO_MATCH = "no_match"
     TOO_OLD = "too_old"
     GROUP_OFF = "group_off"
+    #: A question, while an operator has the bot be silent in the group.
+    MUTED = "muted"
     #: Another account of ours has it: the one that is mentioned, or that got it first.
     OTHER_ACCOUNT = "other_account"
     FEEDBACK = "feedback"

@@ -6,6 +6,7 @@ from app.models.console import AuditEntry, ConsoleSession, Operator, SettingOver
 from app.models.contact import Contact, GroupMember
 from app.models.conversation import Conversation, Session
 from app.models.message import Message
+from app.models.pause import Pause
 from app.models.pending_form import PendingFormRow
 from app.models.segment import SegmentRow
 from app.models.suggestion import Suggestion
@@ -21,6 +22,7 @@ __all__ = [
     "GroupMember",
     "Message",
     "Operator",
+    "Pause",
     "PendingFormRow",
     "SegmentRow",
     "Session",

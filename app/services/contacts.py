@@ -138,9 +138,11 @@ class Contacts:
         ]
 
     async def wanted(self, *, limit: int) -> list[Wanted]:
-        """Due look-ups, longest due first."""
+        """Due look-ups: of whom nothing is known yet first, then longest due first."""
         columns = (_C.wc_id, _C.kind, _C.bot_wc_id, _C.group_id, _C.failures)
-        due = select(*columns).where(_C.next_fetch_at <= utc_now()).order_by(_C.next_fetch_at)
+        due = select(*columns).where(_C.next_fetch_at <= utc_now())
+        # Many may be refreshed at once; a newcomer's name is not kept waiting for that.
+        due = due.order_by(_C.fetched_at.is_not(None), _C.next_fetch_at)
         async with self._store.read() as connection:
             return [
                 Wanted(

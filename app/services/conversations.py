@@ -12,16 +12,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from loguru import logger
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, case, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.conversation import CONVERSATIONS, Conversation, Session
+from app.models.conversation import CONVERSATIONS, SESSIONS, Conversation, Session
 from app.models.flow import MessageId, Turn
 from app.models.message import MESSAGES, UNFINISHED
 from app.models.segment import NOT_SENT_STATES, SEGMENTS
 from app.services.stages import utc_now
 from app.services.store import upsert
 from app.services.turn_rows import change_row
+from app.utils.ids import id_at
 
 #: Longest id of a Dify conversation that the tables hold.
 LONGEST_ID = 64
@@ -98,6 +99,9 @@ _PAST = (
     .where(_C.from_user == bindparam("this_user"), _C.group == bindparam("this_group"))
     .order_by(_C.hour.desc(), _C.id.desc())
     .limit(bindparam("most"))
+)
+_RESET_AT = select(func.max(SESSIONS.c.reset_at)).where(
+    SESSIONS.c.from_user == bindparam("this_user"), SESSIONS.c.group_id == bindparam("this_group")
 )
 _LOCK = select(_C.content).where(_THIS_ROW).with_for_update()
 _THESE_ROWS = _C.id.in_(bindparam("these_ids", expanding=True))
@@ -238,14 +242,19 @@ async def take_turn_out(connection: AsyncConnection, row_id: int, message_id: Me
 
 
 async def recent_turns(connection: AsyncConnection, turn: Turn, *, limit: int) -> list[PastTurn]:
-    """The last answered turns of a person in a group before this one, the oldest first."""
+    """
+    The last answered turns of a person in a group before this one, the oldest first; none from before
+    an operator had the conversation begin anew.
+    """
     whose = {"this_user": turn.user, "this_group": turn.group_id, "most": limit}
     rows = await connection.scalars(_PAST, whose)
+    reset_at = await connection.scalar(_RESET_AT, whose)
+    first_id = 1 if reset_at is None else id_at(reset_at.timestamp())
     found = [
         entry
         for content in rows
         for entry in content or []
-        if isinstance(entry, dict) and 0 < _id_of(entry) < turn.message_id
+        if isinstance(entry, dict) and first_id <= _id_of(entry) < turn.message_id
     ]
     answered = [
         PastTurn(question=entry["question"], answer=entry["answer"])
@@ -306,7 +315,16 @@ async def save_session(
         "key_digest": turn.key_digest,
         "updated_at": now,
     }
-    changes = {name: values[name] for name in ("conversation_id", "key_digest", "updated_at")}
+    changes: dict[str, Any] = {
+        name: values[name] for name in ("conversation_id", "key_digest", "updated_at")
+    }
+    asking = turn.asking
+    if asking is not None and asking.asked_at and asking.conversation_id == conversation_id:
+        # It was asked before; what an operator has reset meanwhile does not come back.
+        is_reset = SESSIONS.c.reset_at >= asking.asked_at
+        changes["conversation_id"] = case(
+            (is_reset, SESSIONS.c.conversation_id), else_=conversation_id
+        )
     await connection.execute(upsert(connection, Session, values, key=_SESSION_KEY, changes=changes))
 
 

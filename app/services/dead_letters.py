@@ -1,7 +1,7 @@
 """
 Reads dead letters out of SQL: a page at a time by id, with filters, and counted by cause.
 
-Two statements each: messages without an answer, by the index on (state, id), and answers of which
+Two statements each: messages without an answer, by the index on (state, id, verdict), and answers of which
 segments were given up, by the index on the states of segments. Both are few rows, however many
 were answered.
 """

@@ -57,6 +57,8 @@ class GroupRules:
     max_message_age: float = 0
     #: False: the bot says nothing in this group.
     is_enabled: bool = True
+    #: Seconds since 1970; what is asked before is not answered. 0: it is not muted.
+    muted_until: float = 0
     #: What a question quotes goes to Dify with it.
     tells_quoted: bool = True
     #: What people think of answers is told to Dify.
@@ -89,7 +91,7 @@ def decide(
     Returns:
         The question without the bot's mention and the trigger's prefix, and with what it quotes; what
         somebody thinks of an answer of ours that it quotes; a command of the staff; or the first
-        reason against it, in the order: own, group off, too old, trigger, nothing left, another account.
+        reason against it, in the order: own, group off, too old, trigger, nothing left, muted, another account.
     """
     origin = message.origin
     reason = _ignored_at_once(origin, rules, own_accounts=own_accounts, now=now)
@@ -107,6 +109,8 @@ def decide(
         return Ignored(origin=origin, reason=asked)
     if is_blank(asked):
         return Ignored(origin=origin, reason=IgnoreReason.NO_TEXT)
+    if now < rules.muted_until:
+        return Ignored(origin=origin, reason=IgnoreReason.MUTED)
     # Whoever quotes the list or the form and types a number means the number.
     quoted = message.quoted if rules.tells_quoted and not chosen else None
     question = Question(message=message, text=with_quoted(asked.strip(), quoted))
@@ -209,6 +213,8 @@ def decide_voice(
         return Ignored(origin=origin, reason=reason)
     if rules.trigger is Trigger.MENTION:
         return ignored
+    if now < rules.muted_until:
+        return Ignored(origin=origin, reason=IgnoreReason.MUTED)
     message = GroupMessage(origin=origin, text=voice_text(voice))
     return Question(message=message, text="", voice=voice)
 

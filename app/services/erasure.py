@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     update,
 )
@@ -28,6 +29,7 @@ from app.models.contact import CONTACTS, GROUP_MEMBERS
 from app.models.conversation import CONVERSATIONS, SESSIONS
 from app.models.flow import WcId
 from app.models.message import MESSAGES, UNFINISHED, MessageState
+from app.models.pause import PAUSES
 from app.models.pending_form import PENDING_FORMS
 from app.models.segment import SEGMENTS, SegmentState
 from app.models.suggestion import SUGGESTIONS
@@ -106,7 +108,10 @@ _BLANK_KEYS = (
 #: That somebody did something stays, not with whose queue.
 _BLANK_DEEDS = (
     update(AUDIT_LOG)
-    .where(AUDIT_LOG.c.action.like("queue.%"), AUDIT_LOG.c.subject == bindparam("whose"))
+    .where(
+        or_(AUDIT_LOG.c.action.like("queue.%"), AUDIT_LOG.c.action == "conversation.reset"),
+        AUDIT_LOG.c.subject == bindparam("whose"),
+    )
     .values(subject=ERASED)
 )
 _TABLES = {
@@ -116,6 +121,7 @@ _TABLES = {
     "pending_forms": (PENDING_FORMS, PENDING_FORMS.c.from_user),
     "contacts": (CONTACTS, CONTACTS.c.wc_id),
     "group_members": (GROUP_MEMBERS, GROUP_MEMBERS.c.wc_id),
+    "pauses": (PAUSES, PAUSES.c.subject),
 }
 
 

@@ -1,6 +1,6 @@
 """Conversations and messages out of the database, page by page, for an operator to take along. Reads only."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,9 @@ from app.utils.ids import LAST_ID, id_at
 
 #: Rows that are read at a time.
 PAGE = 500
+
+#: A spreadsheet takes a cell that begins so for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Record = dict[str, str | int | None]
 
@@ -49,6 +52,8 @@ class Extent:
     until: datetime | None = None
     user: WcId | None = None
     group_id: WcId | None = None
+    #: More that a message has to meet.
+    conditions: Sequence[ColumnElement[bool]] = ()
 
     @property
     def first_id(self) -> int:
@@ -91,7 +96,7 @@ async def read_messages(store: Store, extent: Extent) -> AsyncIterator[Record]:
     whose = _of(_M.from_user, extent.user) & _of(_M.group_id, extent.group_id)
     statement = (
         select(_M.id, _M.group_id, _M.from_user, _M.sender_name, *_MESSAGE_COLUMNS)
-        .where(_M.id > bindparam("after"), _M.id <= extent.last_id, whose)
+        .where(_M.id > bindparam("after"), _M.id <= extent.last_id, whose, *extent.conditions)
         .order_by(_M.id)
     )
     async for rows in _pages(store, statement, after=extent.first_id - 1):
@@ -165,3 +170,10 @@ def _plain(value: Any) -> str | int | None:
     if isinstance(value, datetime):
         return value.isoformat()
     return value if value is None or isinstance(value, (str, int)) else str(value)
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that no spreadsheet computes: people write what they like into groups (pure)."""
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value

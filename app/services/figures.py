@@ -20,6 +20,8 @@ class Figures:
     oldest_since: datetime | None
     dead: int
     open_segments: int
+    #: Id of the newest message; 0: there is none.
+    newest: int = 0
 
     def oldest_age(self, now: datetime) -> float:
         """Seconds the oldest waiting message has waited; 0: nothing waits."""
@@ -59,8 +61,13 @@ async def read_figures(store: Store) -> Figures:
         unsent = await connection.scalar(
             select(func.count()).where(SegmentRow.state.in_(OPEN_STATES))
         )
+        newest = await connection.scalar(select(func.max(Message.id)))
     return Figures(
-        waiting=waiting, oldest_since=oldest_since, dead=dead or 0, open_segments=unsent or 0
+        waiting=waiting,
+        oldest_since=oldest_since,
+        dead=dead or 0,
+        open_segments=unsent or 0,
+        newest=newest or 0,
     )
 
 

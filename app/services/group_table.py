@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select, update
@@ -33,6 +34,8 @@ class GroupRow:
     prefixes: tuple[str, ...] | None = None
     keywords: tuple[str, ...] | None = None
     pattern: str | None = None
+    #: Nothing is answered that is asked before; None or past: it is not muted.
+    muted_until: datetime | None = None
 
 
 class GroupTable:
@@ -77,6 +80,30 @@ class GroupTable:
             await note_deed(connection, by)
 
         await self._store.transact(work)
+
+    async def mute(self, groups: Sequence[str], until: datetime | None, *, by: Deed) -> int:
+        """
+        Answer nothing that is asked in groups before *until*, whichever account sits in them; None:
+        answer again. Who did is written down.
+
+        Returns:
+            How many rows are meant.
+
+        Raises:
+            StoreUnavailable: nothing is changed.
+        """
+        meant = Group.group_id.in_(groups)
+
+        async def work(connection: AsyncConnection) -> int:
+            found = await connection.scalars(select(Group.id).where(meant).with_for_update())
+            ids = list(found)
+            if ids:
+                changed = update(Group).where(Group.id.in_(ids)).values(muted_until=until)
+                await connection.execute(changed)
+                await note_deed(connection, by)
+            return len(ids)
+
+        return await self._store.transact(work)
 
     async def unseen(self, groups: Sequence[str]) -> list[str]:
         """
@@ -143,6 +170,7 @@ _SHOWN = (
     Group.prefixes,
     Group.keywords,
     Group.pattern,
+    Group.muted_until,
 )
 
 
@@ -172,4 +200,5 @@ def _row_of(row: Any) -> GroupRow:
         prefixes=_words(row.prefixes),
         keywords=_words(row.keywords),
         pattern=row.pattern,
+        muted_until=row.muted_until,
     )

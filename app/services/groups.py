@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from loguru import logger
@@ -38,6 +39,7 @@ _RULES = (
     Group.plain_text,
     Group.citations,
     Group.suggestions,
+    Group.muted_until,
 )
 
 
@@ -88,6 +90,11 @@ class Groups:
     def settings(self, bot: WcId, group: WcId) -> GroupSettings:
         """What holds in this group of this account."""
         return self._own.get((bot, group), self._defaults)
+
+    def use_defaults(self, defaults: GroupSettings) -> None:
+        """The settings have changed: these are the defaults from now on."""
+        self._defaults = defaults
+        self._own = {key: self._of(row) for key, row in self._read.items()}
 
     def note(self, bot: WcId, group: WcId) -> None:
         """A message came from this group: unknown ones appear in the table by themselves."""
@@ -194,8 +201,9 @@ def overlaid(defaults: GroupSettings, row: Any) -> GroupSettings:
 def without_trigger(defaults: GroupSettings, row: Any) -> GroupSettings:
     """The defaults with those values of a row on top that cannot be wrong (pure)."""
     is_enabled = _or(row.is_enabled, defaults.rules.is_enabled, bool)
+    muted_until = _or(row.muted_until, 0, datetime.timestamp)
     return GroupSettings(
-        rules=replace(defaults.rules, is_enabled=is_enabled),
+        rules=replace(defaults.rules, is_enabled=is_enabled, muted_until=muted_until),
         mention_sender=_or(row.mention_sender, defaults.mention_sender, bool),
         is_plain=_or(row.plain_text, defaults.is_plain, bool),
         cites=_or(row.citations, defaults.cites, bool),

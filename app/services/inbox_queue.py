@@ -19,7 +19,7 @@ from app.services.errors import QueueUnavailable, StoreUnavailable
 from app.services.inbox_rows import InboxRow
 from app.services.inbox_table import SQL_SECONDS
 from app.services.queue.protocol import Enqueued, Entry, MessageQueue
-from app.services.room import Bounds, Refusals, Room
+from app.services.room import Bounded, Refusals, Room
 from app.services.stages import Stages, utc_now
 from app.services.store import Store
 from app.utils.clock import Clock
@@ -62,7 +62,7 @@ class InboxQueue:
         queue: MessageQueue,
         stages: Stages,
         clock: Clock,
-        bounds: Bounds,
+        bounds: Bounded,
         room: Room,
     ) -> None:
         self._store = store

@@ -46,6 +46,7 @@ DEDUPLICATED = frozenset(
         IgnoreReason.NO_MATCH,
         IgnoreReason.TOO_OLD,
         IgnoreReason.GROUP_OFF,
+        IgnoreReason.MUTED,
         IgnoreReason.OTHER_ACCOUNT,
         IgnoreReason.FEEDBACK,
         IgnoreReason.COMMAND,

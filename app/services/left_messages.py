@@ -19,9 +19,12 @@ from app.services.errors import StoreUnavailable
 from app.services.store import Store
 from app.services.twin_rows import claim_columns, known_copies, yield_columns
 from app.services.twins import SharedIds, Yielded, twin_keys
+from app.utils.ids import id_at, id_milliseconds
 
 #: Messages of one look.
 AT_ONCE = 200
+#: How much earlier than the copy that is here the other one may have come, in seconds.
+EARLIER_SECONDS = 300
 #: Looks of one call, while others write the same between look and change.
 RACE_TRIES = 5
 
@@ -31,6 +34,7 @@ _LEFT = (
         _M.id,
         _M.bot_wc_id,
         _M.dedupe_key,
+        _M.message_type,
         _M.detail,
         _M.group_id,
         _M.from_user,
@@ -50,6 +54,24 @@ _DECLINED = select(_M.id, _M.bot_wc_id, _M.dedupe_key).where(
     _M.dedupe_key.in_(bindparam("keys", expanding=True)),
     _M.twin_id.is_(None),
     _M.state != MessageState.LEFT,
+    _M.verdict != IgnoreReason.OTHER_ACCOUNT,
+)
+_NOT_ASKED = (
+    MessageState.IGNORED,
+    MessageState.REFUSED,
+    MessageState.RATING,
+    MessageState.COMMAND,
+)
+#: The same where the gateway gives each account other ids: what the person sent in that second. A row
+#: that is not answered keeps no text.
+_DECLINED_ALIKE = select(
+    _M.id, _M.bot_wc_id, _M.group_id, _M.from_user, _M.gateway_time, _M.message_type
+).where(
+    _M.from_user.in_(bindparam("users", expanding=True)),
+    _M.state.in_(_NOT_ASKED),
+    _M.id >= bindparam("since"),
+    _M.bot_wc_id.in_(bindparam("bots", expanding=True)),
+    _M.twin_id.is_(None),
     _M.verdict != IgnoreReason.OTHER_ACCOUNT,
 )
 _SETTLE = update(MESSAGES).where(_M.id == bindparam("this_id"), _M.state == MessageState.LEFT)
@@ -83,14 +105,15 @@ class LeftMessages:
     async def _settle(self, connection: AsyncConnection, before: int) -> int:
         found = await connection.execute(_LEFT, {"before": before})
         rows = [dict(row) for row in found.mappings()]
+        if not rows:
+            # Another process was faster.
+            return 0
         keys = [twin_keys(row) for row in rows]
         copies = await known_copies(connection, keys, self._shared_ids)
-        declined = await _declined(connection, rows)
+        declined = await self._declined(connection, rows)
         for row, own in zip(rows, keys, strict=True):
             message_id = MessageId(row["id"])
-            outcome = _declined_by(row, declined) or copies.settle(
-                message_id, row["bot_wc_id"], own
-            )
+            outcome = declined.get(message_id) or copies.settle(message_id, row["bot_wc_id"], own)
             if isinstance(outcome, Yielded):
                 values = yield_columns(own, outcome)
             else:
@@ -100,21 +123,55 @@ class LeftMessages:
             await connection.execute(_SETTLE, {"this_id": message_id, **values})
         return len(rows)
 
+    async def _declined(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[MessageId, Yielded]:
+        """By message: the copy of an account that is meant and does not answer."""
+        bots = sorted({bot for row in rows for bot in _meant(row)})
+        by_key = await connection.execute(
+            _DECLINED, {"bots": bots, "keys": [row["dedupe_key"] for row in rows]}
+        )
+        found: dict[_Said, MessageId] = {
+            (row.bot_wc_id, row.dedupe_key): MessageId(row.id) for row in by_key
+        }
+        alike = await connection.execute(
+            _DECLINED_ALIKE,
+            {
+                "bots": bots,
+                "users": sorted({row["from_user"] for row in rows}),
+                "since": id_at(id_milliseconds(rows[0]["id"]) / 1000 - EARLIER_SECONDS),
+            },
+        )
+        found |= {
+            (row["bot_wc_id"], *_said(dict(row))): MessageId(row["id"]) for row in alike.mappings()
+        }
+        return {
+            MessageId(row["id"]): outcome
+            for row in rows
+            if (outcome := self._declined_by(row, found)) is not None
+        }
 
-async def _declined(
-    connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
-) -> dict[tuple[str, str], MessageId]:
-    bots = {bot for row in rows for bot in row["detail"].split(",")}
-    wanted = {"bots": sorted(bots), "keys": [row["dedupe_key"] for row in rows]}
-    found = await connection.execute(_DECLINED, wanted)
-    return {(row.bot_wc_id, row.dedupe_key): MessageId(row.id) for row in found}
+    def _declined_by(
+        self, row: Mapping[str, Any], declined: Mapping["_Said", MessageId]
+    ) -> Yielded | None:
+        for bot in _meant(row):
+            message_id = declined.get((bot, row["dedupe_key"]))
+            may_differ = row["gateway_time"] and not self._shared_ids.has(row["bot_wc_id"], bot)
+            if message_id is None and may_differ:
+                message_id = declined.get((bot, *_said(row)))
+            if message_id is not None:
+                return Yielded(message_id, bot, is_first=False)
+        return None
 
 
-def _declined_by(
-    row: Mapping[str, Any], declined: dict[tuple[str, str], MessageId]
-) -> Yielded | None:
-    """The copy of an account that is meant and does not answer (pure); None: there is none."""
-    for bot in row["detail"].split(","):
-        if (message_id := declined.get((bot, row["dedupe_key"]))) is not None:
-            return Yielded(message_id, bot, is_first=False)
-    return None
+#: An account, and what tells a message that came through it.
+_Said = tuple[object, ...]
+
+
+def _said(row: Mapping[str, Any]) -> _Said:
+    """What is the same in every copy of a message but its text."""
+    return row["group_id"], row["from_user"], row["gateway_time"], row["message_type"]
+
+
+def _meant(row: Mapping[str, Any]) -> list[str]:
+    return list(row["detail"].split(","))

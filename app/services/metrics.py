@@ -127,6 +127,12 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.paused = Gauge(
+            "bridge_paused",
+            "Whether operators have paused taking or sending; of people how many are paused",
+            ["what"],
+            registry=self.registry,
+        )
         self.slowed = self._gauge(
             "bridge_sending_slowed",
             "How many times slower than the settings the slowest account is",

@@ -6,7 +6,7 @@ rebuilt. What waits is counted in SQL; while that is away, too, by what this pro
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import func, select
 
@@ -25,6 +25,20 @@ _WAITS = MESSAGES.c.state.in_(UNFINISHED)
 _TOTAL = select(func.count()).where(_WAITS)
 
 
+class Bounded(Protocol):
+    """How much may wait at the moment."""
+
+    @property
+    def per_user(self) -> int:
+        """Of one user."""
+        ...
+
+    @property
+    def in_all(self) -> int:
+        """Of all users together."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
     """How much may wait."""
@@ -36,7 +50,7 @@ class Bounds:
 class Room:
     """Counts what waits, roughly: other processes take questions in at the same time."""
 
-    def __init__(self, *, store: Store, clock: Clock, bounds: Bounds) -> None:
+    def __init__(self, *, store: Store, clock: Clock, bounds: Bounded) -> None:
         self._store = store
         self._clock = clock
         self._bounds = bounds

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 
 #: SQLite's primary result codes.
 _SQLITE = {
@@ -17,6 +18,7 @@ _SQLITE = {
 }
 #: MySQL's number of a database that does not exist.
 UNKNOWN_DATABASE = 1049
+_UNKNOWN_TABLE = 1146
 _NEWER = "Can't locate revision"
 
 
@@ -50,6 +52,15 @@ def explain(error: Exception, url: URL) -> str:
             "请检查 DATABASE_URL 里的路径和权限。"
         )
     return ""
+
+
+def lacks_tables(error: DBAPIError) -> bool:
+    """Whether a database says that it has not got what was asked for, not that it is away (pure)."""
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return "no such table" in str(original)
+    numbers = getattr(original, "args", ())[:1]
+    return bool({UNKNOWN_DATABASE, _UNKNOWN_TABLE}.intersection(numbers))
 
 
 def _file(url: URL) -> Path:

@@ -42,6 +42,7 @@ def make_desks(runtime: Runtime) -> list[AlertDesk]:
         database=DATABASE,
         redis=REDIS,
         longest_wait=settings.oldest_waiting,
+        paused=runtime.pauses.now,
     )
     host = HostWatch(
         host=runtime.host,

@@ -30,6 +30,7 @@ from app.services.errors import QueueUnavailable, StoreUnavailable
 from app.services.figures import Figures, read_figures
 from app.services.findings import Effect, Look
 from app.services.inbox import Inbox
+from app.services.pauses import Paused
 from app.services.queue.breakers import Breakers
 from app.services.queue.redis_queue import RedisQueue
 from app.services.store import Store
@@ -79,6 +80,8 @@ class SharedWatch:
     redis: str
     #: Seconds; 0: whatever waits.
     longest_wait: float
+    #: What operators have paused now.
+    paused: Callable[[], Paused] = Paused
 
     async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:
         """See ``Watch``."""
@@ -98,7 +101,13 @@ class SharedWatch:
             conditions.append(database_condition(reason))
         if figures is not None:
             known.add(Topic.WAITING)
-            conditions += waiting_conditions(figures, now=now, longest=self.longest_wait)
+            paused = self.paused()
+            conditions += waiting_conditions(
+                figures,
+                now=now,
+                longest=self.longest_wait,
+                is_paused=paused.is_taking or paused.is_sending,
+            )
         if counts is not None:
             known.add(Topic.DEAD_LETTERS)
             tallies = counted(

@@ -1,12 +1,16 @@
 """Whether one account can send: its failures in a row, its pauses, and what they cost its answers."""
 
+from collections.abc import Callable
+
 from loguru import logger
 
 from app.models.account import AccountState
 from app.models.flow import WcId
+from app.models.pause import PauseKind
 from app.services.accounts import Accounts
 from app.services.errors import EcloudError, EcloudRefused, EcloudThrottled
 from app.services.outbox_table import Planned
+from app.services.pauses import Paused
 from app.services.stages import utc_now
 from app.services.standing import Sign
 from app.utils.clock import Clock
@@ -32,7 +36,9 @@ class Availability:
         accounts: Accounts,
         pace: OwnPace,
         clock: Clock,
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
+        self._paused = paused
         self._bot = bot
         self._lanes = lanes
         self._login = login
@@ -55,8 +61,10 @@ class Availability:
         self._state = AccountState.UNKNOWN
 
     def waited(self, segment: Planned) -> float:
-        """Seconds that a segment waited for its account to come back."""
-        return self._outages.waited(segment.planned_at, utc_now())
+        """Seconds that a segment waited for its account to come back, and not for an operator."""
+        now = utc_now()
+        spans = self._paused().spans(now, PauseKind.SENDING)
+        return self._outages.waited(segment.planned_at, now, spans)
 
     def sent(self, group: WcId) -> None:
         """A call into a group went out well."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from loguru import logger
 
+from app.kept_settings import KeptCopy
 from app.peers import own_callback_urls
 from app.runtime import Role, Runtime
 from app.services.checks.inspection import Inspection
@@ -23,14 +24,18 @@ from app.workers.callback_keeper import CallbackKeeper
 from app.workers.command_keeper import CommandKeeper
 from app.workers.contact_keeper import ContactKeeper
 from app.workers.feedback_keeper import FeedbackKeeper
+from app.workers.figures_keeper import LEASE_SECONDS as FIGURES_LEASE
+from app.workers.figures_keeper import FiguresKeeper
 from app.workers.finish_keeper import FinishKeeper
 from app.workers.index_keeper import IndexKeeper, replay_spill
 from app.workers.limit_keeper import LimitKeeper
-from app.workers.making import make_desks, make_pace, make_sender_pool, make_worker
+from app.workers.live_pace import LivePace
+from app.workers.making import make_desks, make_sender_pool, make_worker
 from app.workers.parking import ParkingKeeper
 from app.workers.peer_watch import PeerWatch
 from app.workers.recall_watch import RecallWatch
 from app.workers.retention import Ages, Retention
+from app.workers.settings_keeper import SettingsKeeper
 from app.workers.spill_signal import show_spill
 from app.workers.twin_keeper import TwinKeeper
 from app.workers.worker import Worker
@@ -62,6 +67,9 @@ class Background:
             leases=runtime.leases,
             clock=runtime.clock,
         )
+        self._pace = LivePace(runtime.live)
+        url = runtime.settings.database_url.get_secret_value()
+        self._settings = SettingsKeeper(runtime, KeptCopy(url))
         self._stop_work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stop_sending = asyncio.Event()
@@ -86,6 +94,8 @@ class Background:
         self._run(self._writing, "accounts", runtime.accounts.run(stop))
         self._run(self._writing, "offline-notices", runtime.notices.run(stop))
         self._run(self._writing, "groups", runtime.groups.run(stop))
+        self._run(self._writing, "pauses", runtime.pauses.run(stop))
+        self._run(self._writing, "settings", self._settings.run(stop))
         self._run(self._writing, "contacts-seen", self._flush_contacts(stop))
         self._run(self._writing, "recalls", self._flush_recalls(stop))
         self._run(self._writing, "spill", replay_spill(runtime.inbox, stop))
@@ -96,6 +106,10 @@ class Background:
         self._run(self._writing, "inspection", runtime.inspection.run(stop))
         self._run(self._writing, "apps", _inspect(runtime.app_inspection, stop))
         self._run(self._writing, "gateway", _inspect(runtime.gateway_inspection, stop))
+        figures = FiguresKeeper(
+            runtime.store, runtime.leases.task("figures", seconds=FIGURES_LEASE)
+        )
+        self._run(self._writing, "figures", figures.run(stop))
         self._run(self._writing, "refusals", runtime.reception.refusal_log.run(stop))
         if runtime.channels:
             # Whatever the role: any process may be the only one, or the only one left.
@@ -158,11 +172,11 @@ class Background:
             clock=runtime.clock,
         )
         self._run(self._work, "feedback", feedback.run(self._stop_work))
-        plan = make_pace(runtime.settings).plan
         watch = PeerWatch(
             queue=runtime.queue,
             breakers=runtime.breakers,
-            quiet_left=lambda: plan.quiet_left(utc_now()),
+            quiet_left=lambda: self._pace.plan.quiet_left(utc_now()),
+            paused=runtime.pauses.now,
         )
         turns = Turns(
             store=runtime.store,
@@ -182,6 +196,7 @@ class Background:
             breakers=runtime.breakers,
             keep_probes=watch.keep_probes,
             desks=desks,
+            paused=runtime.pauses.now,
         )
         self._run(self._work, "parking", parking.run(self._stop_work))
 
@@ -218,7 +233,7 @@ class Background:
                 missing="、".join(runtime.settings.ecloud.missing),
             )
             return
-        pool = make_sender_pool(runtime)
+        pool = make_sender_pool(runtime, self._pace)
         self._run(self._sending, "senders", pool.run(self._stop_sending))
         keeper = ContactKeeper(
             contacts=runtime.contacts,

@@ -5,6 +5,8 @@ Dead and waiting are written in SQL first, or noted for its next batch; then the
 """
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from loguru import logger
 
@@ -20,7 +22,8 @@ from app.services.errors import (
 )
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
-from app.services.queue.breakers import account_peer
+from app.services.pauses import Paused
+from app.services.queue.breakers import DIFY, kind_of
 from app.services.queue.protocol import MessageQueue
 from app.services.replacing import text_of
 from app.services.segmenter import Segmenter
@@ -51,8 +54,14 @@ class ClaimSettling:
         policy: RetryPolicy,
         metrics: Metrics,
         clock: Clock,
-        failure_reply: str,
+        failure_reply: Callable[[], str],
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
+        """
+        Args:
+            paused: what operators have paused: the time in it makes no message too old.
+        """
+        self._paused = paused
         self._queue = queue
         self._outbox = outbox
         self._stages = stages
@@ -126,8 +135,7 @@ class ClaimSettling:
 
     async def hold_up(self, claim: Claim, turn: Turn, peer: str) -> None:
         """The peer's breaker is open: nobody is asked, nothing is counted."""
-        is_dify = peer != account_peer(turn.bot_wc_id)
-        if is_dify and self._policy.is_too_old(self.waited(claim, turn)):
+        if kind_of(peer) == DIFY and self._policy.is_too_old(self.waited(claim, turn)):
             reason = DifyUnavailable.code
             await self._bury_or_wait(claim, turn, reason, "no answer for too long")
             return
@@ -165,7 +173,8 @@ class ClaimSettling:
             self._count("answered")
             logger.warning("reply.cut_short", planned=len(begun), error=reason)
         else:
-            pieces = [self._failure_reply] if self._failure_reply else []
+            reply = self._failure_reply()
+            pieces = [reply] if reply else []
             segments = self._segmenter.number(turn, pieces, start=0, mentions=True)
             await self._outbox.bury(turn, reason=reason, error=error, segments=segments)
             self._count("dead")
@@ -189,10 +198,16 @@ class ClaimSettling:
             logger.warning("message.lease_left", error=error)
 
     def waited(self, claim: Claim, turn: Turn | None) -> float:
-        """Seconds since the message was received, or since an operator let it go on."""
+        """Seconds since then, without those in which an operator had it wait."""
+        since = self.waits_since(claim, turn)
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        return (now - since).total_seconds() - self._paused().seconds(since, now, claim.user)
+
+    def waits_since(self, claim: Claim, turn: Turn | None) -> datetime:
+        """When the message was received, or when an operator let it go on."""
         if turn is not None and turn.replayed_at is not None:
-            return self._clock.time() - turn.replayed_at.timestamp()
-        return self._clock.time() - id_milliseconds(claim.message_id) / 1000
+            return turn.replayed_at
+        return datetime.fromtimestamp(id_milliseconds(claim.message_id) / 1000, UTC)
 
     async def _bury_or_wait(self, claim: Claim, turn: Turn, reason: str, error: str) -> None:
         try:

@@ -1,15 +1,11 @@
 """What answers and what sends in this process, made of the runtime's parts."""
 
-from zoneinfo import ZoneInfo
-
-from app.models.flow import SegmentKind, WcId
+from app.models.flow import WcId
 from app.peers import media_rules
 from app.runtime import Runtime, has_embedded_queue
 from app.services.attachments import Attachments
 from app.services.dify.apps import AskedApp
 from app.services.dify.moderation import Moderation
-from app.services.ecloud.day_plan import DayPlan, QuietHours
-from app.services.ecloud.pacing import Limits
 from app.services.enclosing import Carrier, Enclosing
 from app.services.handover import Handover
 from app.services.hearing import Hearing
@@ -29,13 +25,12 @@ from app.workers.desks import Desk, Desks
 from app.workers.fallbacks import Fallbacks
 from app.workers.peer_watch import PeerWatch
 from app.workers.retry import RetryPolicy
-from app.workers.schedule import PaceSettings
+from app.workers.schedule import Pace
 from app.workers.send_policy import SenderSettings
 from app.workers.sender import AccountSender
 from app.workers.sender_pool import SenderPool
 from app.workers.takeover import Takeover
 from app.workers.worker import Worker, WorkerSettings
-from config import Settings
 
 
 def make_desks(runtime: Runtime, turns: Turns) -> Desks:
@@ -172,38 +167,18 @@ def make_worker(runtime: Runtime, turns: Turns, desks: Desks, watch: PeerWatch) 
         clock=runtime.clock,
         settings=WorkerSettings(
             lease=processing.lease,
-            failure_reply=processing.failure_reply,
+            failure_reply=lambda: runtime.live.now.message_processing.failure_reply,
             dies_with_queue=has_embedded_queue(settings),
         ),
+        paused=runtime.pauses.now,
     )
 
 
-def make_pace(settings: Settings) -> PaceSettings:
-    """How fast the accounts may speak."""
-    ecloud = settings.ecloud
-    limits = Limits(
-        per_minute=ecloud.sends_per_minute,
-        gap=ecloud.send_gap,
-        target_gap=ecloud.target_gap,
-        kinds={
-            SegmentKind.IMAGE: ecloud.images_per_minute,
-            SegmentKind.FILE: ecloud.files_per_minute,
-        },
-    )
-    plan = DayPlan(
-        zone=ZoneInfo(settings.conversations.timezone),
-        quiet=QuietHours.read(ecloud.quiet_hours),
-        per_day=ecloud.sends_per_day,
-        warm_up_days=ecloud.warm_up_days,
-    )
-    return PaceSettings(limits=limits, plan=plan)
-
-
-def make_sender_pool(runtime: Runtime) -> SenderPool:
-    """The send loops of this process."""
+def make_sender_pool(runtime: Runtime, pace: Pace) -> SenderPool:
+    """The send loops of this process, which keep this pace."""
     settings = runtime.settings
     figures = SenderSettings(
-        pace=make_pace(settings),
+        pace=pace,
         timeout=settings.ecloud.timeout,
         on_unknown_send=settings.ecloud.on_unknown_send,
         max_age=settings.ecloud.offline_max_wait,
@@ -223,6 +198,7 @@ def make_sender_pool(runtime: Runtime) -> SenderPool:
             clock=runtime.clock,
             rng=runtime.rng,
             settings=figures,
+            paused=runtime.pauses.now,
         )
 
     return SenderPool(

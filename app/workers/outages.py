@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from app.services.pauses import Span, merged, overlap
+
 #: Older outages are forgotten: an answer that outlived so many has waited for other reasons.
 REMEMBERED = 100
 #: Of an outage from before this sender nobody knows whether it lasts: answers of the last seconds
@@ -51,9 +53,15 @@ class Outages:
             self._ended.append((self._since, min(self._until, now)))
             self._since = None
 
-    def waited(self, since: datetime, now: datetime) -> float:
-        """Seconds between *since* and *now* in which the account was down."""
+    def waited(self, since: datetime, now: datetime, paused: Iterable[Span] = ()) -> float:
+        """
+        Seconds between *since* and *now* in which the account was down.
+
+        Args:
+            paused: when an operator had sending paused, without overlaps: that is nobody's outage.
+        """
         lasting = [(self._since, self._until)] if self._since is not None else []
         periods = [*self._ended, *lasting]
-        overlaps = (min(end, now) - max(begin, since) for begin, end in periods)
-        return sum(max(0.0, overlap.total_seconds()) for overlap in overlaps)
+        clipped = [(max(begin, since), min(end, now)) for begin, end in periods]
+        downs = merged((begin, end) for begin, end in clipped if begin < end)
+        return overlap(downs, [(since, now)]) - overlap(downs, paused)

@@ -1,24 +1,28 @@
 """The pace of one account as its sender keeps it: what is remembered, in Redis, SQL and here."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from loguru import logger
 
 from app.models.flow import WcId
-from app.services.ecloud.pacing import WINDOW, Hold, Pacer, Send
+from app.services.ecloud.pacing import WINDOW, Hold, Pacer, Send, Why
 from app.services.errors import QueueUnavailable
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.paces import NotedSend, Paces, SenderView, merged_sends
+from app.services.pauses import Paused
 from app.services.stages import utc_now
 from app.utils.clock import Clock
 from app.workers.account_breaker import Rest
 from app.workers.lanes import Lane, Lanes
-from app.workers.schedule import PaceSettings, Schedule
+from app.workers.schedule import Pace, Schedule
 
 #: What the sender does now is told so often, and at once when it does something else.
 TELL_SECONDS = 3.0
+#: Whether a pause is over is looked at so often.
+PAUSED_SECONDS = 0.5
 SENDING, IDLE = "sending", "idle"
 
 
@@ -31,17 +35,20 @@ class OwnPace:
         *,
         lanes: Lanes,
         pacer: Pacer,
-        settings: PaceSettings,
+        settings: Pace,
         paces: Paces,
         outbox: Outbox,
         metrics: Metrics,
         clock: Clock,
         holder: str,
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
         """
         Args:
             holder: which process this is, for the operator.
+            paused: what operators have paused now.
         """
+        self._paused = paused
         self._bot = bot
         self._lanes = lanes
         self._settings = settings
@@ -99,6 +106,8 @@ class OwnPace:
 
     def next(self) -> Lane | Hold | None:
         """What goes out now, or what holds the account back; None: nothing is owed."""
+        if len(self._lanes) and self._paused().is_sending:
+            return Hold(PAUSED_SECONDS, Why.PAUSED)
         return self._schedule.next(self._clock.monotonic(), utc_now())
 
     def rest(self) -> Rest | None:
@@ -165,7 +174,8 @@ class OwnPace:
         wall = self._clock.time()
         view = SenderView(
             state=state,
-            until=wall + turn.seconds if isinstance(turn, Hold) else 0.0,
+            # An operator does not say until when.
+            until=wall + turn.seconds if isinstance(turn, Hold) and state != Why.PAUSED else 0.0,
             owed=len(self._lanes),
             slowed=self._schedule.slowdown.factor(wall),
             holder=self._holder,

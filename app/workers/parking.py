@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from loguru import logger
 
 from app.services.errors import QueueUnavailable
-from app.services.queue.breakers import LIMIT, Breakers, kind_of
+from app.services.pauses import Paused
+from app.services.queue.breakers import LIMIT, PAUSE, Breakers, kind_of
 from app.services.queue.protocol import MessageQueue
 from app.utils.loops import stopped_within
 from app.workers.desks import Desks
@@ -47,7 +48,9 @@ class ParkingKeeper:
         breakers: Breakers,
         keep_probes: Callable[[], Awaitable[None]],
         desks: Desks,
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
+        self._paused = paused
         self._queue = queue
         self._breakers = breakers
         self._keep_probes = keep_probes
@@ -87,9 +90,12 @@ class ParkingKeeper:
             return
         open_peers = {state.peer for state in await self._breakers.states()}
         for peer in parked:
-            if self._desks.serves(peer) or self._is_served_elsewhere(peer):
+            if kind_of(peer) == PAUSE:
+                if self._paused().is_over(peer):
+                    await let_all_go(self._queue, peer)
+            elif self._desks.serves(peer) or self._is_served_elsewhere(peer):
                 continue
-            if peer not in open_peers:
+            elif peer not in open_peers:
                 await let_all_go(self._queue, peer)
             elif await self._breakers.invite(peer):
                 await self._queue.unpark(peer, 1)

@@ -16,6 +16,7 @@ from app.services.errors import (
     QueueUnavailable,
     code_of,
 )
+from app.services.pauses import Paused
 from app.services.queue.breakers import (
     NO_ANSWER,
     NO_WEIGHT,
@@ -72,12 +73,19 @@ class PeerWatch:
     """
 
     def __init__(
-        self, *, queue: MessageQueue, breakers: Breakers, quiet_left: Callable[[], float]
+        self,
+        *,
+        queue: MessageQueue,
+        breakers: Breakers,
+        quiet_left: Callable[[], float],
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
         """
         Args:
             quiet_left: seconds until the quiet hours end; 0: it is not quiet.
+            paused: what operators have paused now.
         """
+        self._paused = paused
         self._queue = queue
         self._breakers = breakers
         self._quiet_left = quiet_left
@@ -93,6 +101,8 @@ class PeerWatch:
         """
         if turn.begun and turn.unheard is None:
             return Admission(user=turn.user, app=turn.app)
+        if not turn.begun and (held_by := self._paused().holds(turn.user)):
+            return Admission(user=turn.user, app=turn.app, held_by=held_by)
         account = [] if turn.begun else [account_peer(turn.bot_wc_id)]
         try:
             if account and (seconds := self._quiet_left()):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from app.services.ecloud.day_plan import DayPlan
 from app.services.ecloud.pacing import Hold, Limits, Pacer, Why
@@ -14,9 +15,23 @@ OFFLINE = "account_offline"
 _WHY = {EcloudThrottled.code: Why.THROTTLED, OFFLINE: Why.OFFLINE}
 
 
+class Pace(Protocol):
+    """How fast accounts may speak at the moment."""
+
+    @property
+    def limits(self) -> Limits:
+        """Of a minute, and the gaps."""
+        ...
+
+    @property
+    def plan(self) -> DayPlan:
+        """Of a day."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaceSettings:
-    """How fast accounts may speak, as the settings say."""
+    """A pace that stays as it is."""
 
     limits: Limits
     plan: DayPlan
@@ -29,7 +44,7 @@ class Schedule:
     Two clocks: *now* is monotonic and rules gaps and minutes; *wall* is the time of day.
     """
 
-    def __init__(self, lanes: Lanes, pacer: Pacer, settings: PaceSettings) -> None:
+    def __init__(self, lanes: Lanes, pacer: Pacer, settings: Pace) -> None:
         self.lanes = lanes
         self.pacer = pacer
         self.slowdown = Slowdown()

@@ -9,7 +9,7 @@ from app.services.errors import (
     EcloudUnauthorized,
     EcloudUndecided,
 )
-from app.workers.schedule import PaceSettings
+from app.workers.schedule import Pace
 
 #: How long a group's segment that the gateway refuses is tried again.
 REFUSED_SECONDS = 60.0
@@ -37,7 +37,7 @@ RESEND_WITHIN = 3600.0
 class SenderSettings:
     """Figures of one sender."""
 
-    pace: PaceSettings
+    pace: Pace
     #: Seconds of one call to the gateway.
     timeout: float
     #: ``resend`` or ``skip``.

@@ -7,6 +7,7 @@ segment is known. The receipt of one call is committed together with the mark of
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from loguru import logger
 
@@ -20,6 +21,7 @@ from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.outbox_table import Planned
 from app.services.paces import Paces
+from app.services.pauses import Paused
 from app.services.queue.breakers import Breakers
 from app.services.queue.leases import Lease
 from app.services.tracing import Span, Step, Tracer
@@ -71,6 +73,7 @@ class AccountSender:
         clock: Clock,
         rng: random.Random,
         settings: SenderSettings,
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
         self._bot = bot
         self._lease = lease
@@ -97,10 +100,17 @@ class AccountSender:
             metrics=metrics,
             clock=clock,
             holder=lease.holder,
+            paused=paused,
         )
         login = OwnLogin(bot, accounts=accounts, ecloud=ecloud)
         self._availability = available = Availability(
-            bot, lanes=debts.lanes, login=login, accounts=accounts, pace=pace, clock=clock
+            bot,
+            lanes=debts.lanes,
+            login=login,
+            accounts=accounts,
+            pace=pace,
+            clock=clock,
+            paused=paused,
         )
         is_down = accounts.standing_of(bot).is_down
         self._breaker = AccountBreaker(bot, breakers=breakers, clock=clock, is_down=is_down)

@@ -5,7 +5,7 @@ The only place that catches everything, and only to hand it to ``ClaimSettling.f
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.services.conversations import Journal
 from app.services.errors import LeaseLost, QueueUnavailable, StaleFence, StoreUnavailable
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
+from app.services.pauses import Paused
 from app.services.queue.breakers import limit_peer
 from app.services.queue.protocol import MessageQueue
 from app.services.queue.spill_signs import SpillSigns
@@ -35,6 +36,8 @@ from app.workers.retry import CRASHED, Bury, RetryPolicy
 from app.workers.takeover import Takeover
 
 IDLE_SECONDS = 1.0
+#: While an operator has taking paused, whether that is over is looked at so often.
+PAUSED_SECONDS = 0.5
 REDIS_PAUSE_SECONDS = 0.5
 #: So long all places are taken before one more is asked for.
 FULL_SECONDS = 1.0
@@ -68,7 +71,7 @@ class WorkerSettings:
     #: Seconds of a lease; renewed at a third.
     lease: float
     #: One sentence for the group after the last failure; empty: silence.
-    failure_reply: str
+    failure_reply: Callable[[], str]
     #: The queue lives in this process: whoever finds out what it died over has only SQL to look at.
     dies_with_queue: bool
 
@@ -95,7 +98,9 @@ class Worker:
         tracer: Tracer,
         clock: Clock,
         settings: WorkerSettings,
+        paused: Callable[[], Paused] = Paused,
     ) -> None:
+        self._paused = paused
         self._queue = queue
         self._turns = turns
         self._desks = desks
@@ -120,6 +125,7 @@ class Worker:
             metrics=metrics,
             clock=clock,
             failure_reply=settings.failure_reply,
+            paused=paused,
         )
         self._in_work: set[_InWork] = set()
         self._was_away = False
@@ -172,6 +178,10 @@ class Worker:
             one.task.cancel()
 
     async def _claim_some(self, stop: asyncio.Event) -> None:
+        if self._paused().is_taking:
+            # What is in work is finished; all else waits where it is.
+            await stopped_within(stop, PAUSED_SECONDS)
+            return
         room = self._desks.room(len(self._in_work))
         if room <= 0:
             await self._await_room(stop)
@@ -329,7 +339,7 @@ class Worker:
         if claim.attempts or claim.crashes or turn.asking is not None:
             return
         now = self._clock.time()
-        started_at = now - self._settling.waited(claim, turn)
+        started_at = self._settling.waits_since(claim, turn).timestamp()
         self._tracer.record(
             Span(step=Step.WAIT, message_id=claim.message_id, started_at=started_at, ended_at=now)
         )

@@ -17,7 +17,7 @@ from bench.chaos.stage import Run, Stage
 from bench.chaos.talk import Talk
 from simulators.dify import API_KEY, DifySimulator
 from simulators.ecloud import AUTHORIZATION, EcloudSimulator
-from simulators.ecloud_callbacks import DELIVERY_LIMIT
+from simulators.ecloud_courier import DELIVERY_LIMIT
 from simulators.ecloud_world import World
 from tests.fixtures.bridge import Stores, embedded_stores
 from tests.fixtures.mariadb import DatabaseServer, MariadbServer

@@ -8,6 +8,7 @@ exact words in the group, stand here. Every row has a group and two people of it
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -99,9 +100,9 @@ class Stage:
     async def messages(self, row: PageRow) -> list[dict[str, Any]]:
         """The rows of the inbox that belong to a row, as soon as all have their outcome."""
         group, person = self.room(row), person_of(row.name)
+        own = CASES[row.name].found or f"group_id = '{group}' OR from_user = '{person}'"
         statement = (
-            "SELECT verdict, detail, state, message_type FROM messages WHERE "
-            f"(group_id = '{group}' OR from_user = '{person}') ORDER BY id"
+            f"SELECT verdict, detail, state, message_type FROM messages WHERE ({own}) ORDER BY id"
         )
         async with asyncio.timeout(SECONDS):
             while True:
@@ -153,6 +154,8 @@ class Case:
     shown_name: str = ""
     #: A look into the address book, and what it gives in the end.
     book: tuple[str, Sequence[tuple[Any, ...]]] | None = None
+    #: By what its messages are found in the inbox; empty: by its group and its person.
+    found: str = ""
 
 
 def says(text: str, **how: Any) -> Act:
@@ -231,15 +234,67 @@ async def recalls_answered(stage: Stage, row: PageRow) -> None:
     stage.gateway.acts.recall(row.name, person, said)
 
 
-async def speaks_privately(stage: Stage, row: PageRow) -> None:
+def speaks_privately(message_type: str) -> Act:
     """Not in any group."""
-    person = person_of(row.name)
-    msg_id, new_msg_id = stage.gateway.world.new_ids()
-    data = (
-        f'"fromUser":"{person}","toUser":"{BOT}","content":"在吗","msgId":{msg_id},'
-        f'"newMsgId":{new_msg_id},"timestamp":1767000000,"self":false,"wId":"w"'
-    )
-    body = f'{{"messageType":"60001","wcId":"{BOT}","data":{{{data}}}}}'
+
+    async def act(stage: Stage, row: PageRow) -> None:
+        person = person_of(row.name)
+        msg_id, new_msg_id = stage.gateway.world.new_ids()
+        data = (
+            f'"fromUser":"{person}","toUser":"{BOT}","content":"在吗","msgId":{msg_id},'
+            f'"newMsgId":{new_msg_id},"timestamp":1767000000,"self":false,"wId":"w"'
+        )
+        body = f'{{"messageType":"{message_type}","wcId":"{BOT}","data":{{{data}}}}}'
+        await stage.gateway.post_raw(body.encode())
+
+    return act
+
+
+async def speaks_as_bot(stage: Stage, row: PageRow) -> None:
+    """Whoever has the account's phone."""
+    stage.gateway.say(row.name, BOT, "我来回答")
+
+
+def shaped(fault: str, value: float = 0.0, **how: Any) -> Act:
+    """A person writes, and the gateway posts that in one of its odd shapes."""
+
+    async def act(stage: Stage, row: PageRow) -> None:
+        stage.gateway.faults.set(fault, value, times=1)
+        stage.gateway.say(row.name, person_of(row.name), "一 [[text=好。]]", **how)
+        await stage.gateway.courier.idle()
+
+    return act
+
+
+async def comes_back(stage: Stage, row: PageRow) -> None:
+    """The gateway posts what the account sent, with the newMsgId of its answer."""
+    stage.gateway.faults.set("echo", times=1)
+    stage.gateway.say(row.name, person_of(row.name), "一 [[text=好。]]")
+    await stage.until_answered(row)
+
+
+async def comes_again_after_login(stage: Stage, row: PageRow) -> None:
+    """The same newMsgId under the wId of a new login."""
+    stage.gateway.say(row.name, person_of(row.name), "一 [[text=好。]]")
+    await stage.until_answered(row)
+    stage.gateway.rotate(replay=1)
+    await stage.gateway.courier.idle()
+
+
+async def was_said_yesterday(stage: Stage, row: PageRow) -> None:
+    """The gateway posts history."""
+    yesterday = int(time.time()) - 24 * 3600
+    stage.gateway.say(row.name, person_of(row.name), "一 [[text=好。]]", timestamp=yesterday)
+
+
+async def pushes_a_test(stage: Stage, _row: PageRow) -> None:
+    """As after a registration."""
+    stage.gateway.speech.test_push()
+
+
+async def says_that_a_former_login_ended(stage: Stage, _row: PageRow) -> None:
+    """Of an instance that is no more."""
+    body = f'{{"messageType":"30000","wcId":"{BOT}","data":{{"wId":"w-of-yesterday"}}}}'
     await stage.gateway.post_raw(body.encode())
 
 
@@ -259,6 +314,11 @@ def in_book(columns: str, table: str, row: str, *values: Any) -> tuple[str, list
     key = "wc_id" if table == "contacts" else "group_id"
     statement = f"SELECT {columns} FROM {table} WHERE {key} = '{group_of(row)}' ORDER BY 1"
     return statement, [(value,) for value in values]
+
+
+def is_looked_up(row: str) -> tuple[str, list[tuple[Any, ...]]]:
+    """The group of a row is due to be asked about, a minute after the last time."""
+    return in_book("next_fetch_at IS NOT NULL", "contacts", row, 1)
 
 
 def group_of(row: str) -> str:
@@ -292,17 +352,41 @@ CASES: Mapping[str, Case] = {
     "file": media("file"),
     "file-announced": media("file", finished=False),
     "pat": Case(act=does("pat", patted="小助手"), asked=()),
-    "private": Case(act=speaks_privately, asked=()),
+    "private": Case(act=speaks_privately("60001"), asked=()),
+    "private-picture": Case(act=speaks_privately("60002"), asked=()),
+    "official": Case(act=speaks_privately("90001"), asked=()),
     "unknown": Case(act=brings_something_new, asked=()),
+    "own": Case(act=speaks_as_bot, asked=()),
+    "echo": Case(act=comes_back, said=("好。",), asked=("一",)),
+    "duplicate": Case(act=shaped("duplicate", 2), said=("好。",), asked=("一",)),
+    "replayed": Case(act=comes_again_after_login, said=("好。",), asked=("一",)),
+    "too-old": Case(act=was_said_yesterday, asked=()),
+    "mislabelled": Case(act=shaped("mislabel", 1), said=("好。",), asked=("一",)),
+    "room-as-sender": Case(act=shaped("mislabel", 0), asked=()),
+    "native": Case(act=shaped("native_type"), said=("好。",), asked=("一",)),
+    "strings": Case(act=shaped("ids_as_strings"), said=("好。",), asked=("一",)),
+    "numbers": Case(act=shaped("strings_as_numbers"), said=("好。",), asked=("一",)),
+    "room-spelling": Case(act=shaped("odd_room"), said=("好。",), asked=("一",)),
+    "sender-prefix": Case(act=shaped("sender_prefix"), said=("好。",), asked=("一",)),
+    "no-self": Case(act=shaped("no_self"), said=("好。",), asked=("一",)),
+    "no-id": Case(act=shaped("no_new_msg_id", 1), said=("好。",), asked=("一",)),
+    "atlist-text": Case(
+        act=shaped("odd_atlist", mention_bot=True), said=("好。",), asked=("一",), trigger="mention"
+    ),
+    "no-atlist": Case(act=shaped("no_atlist", mention_bot=True), asked=(), trigger="mention"),
+    "test-push": Case(act=pushes_a_test, asked=(), found="message_type = '00000'"),
+    "offline-notice": Case(
+        act=says_that_a_former_login_ended, asked=(), found="message_type = '30000'"
+    ),
     "recall-waiting": Case(act=recalls_waiting, said=("甲",), asked=("一",)),
     "recall-in-work": Case(act=recalls_in_work, asked=("一",)),
     "recall-answered": Case(act=recalls_answered, said=("甲",), asked=("一",)),
-    "invited": Case(act=does("join", wc_id=NEWCOMER)),
+    "invited": Case(act=does("join", wc_id=NEWCOMER), book=is_looked_up("invited")),
     "joined-by-code": Case(
         act=does("join", wc_id=NEWCOMER, by_code=True),
         book=in_book("nick_name", "group_members", "joined-by-code", "小明", "铁柱"),
     ),
-    "removed": Case(act=does("remove")),
+    "removed": Case(act=does("remove"), book=is_looked_up("removed")),
     "renamed": Case(
         act=does("rename", name="三楼行政"),
         book=in_book("nick_name", "contacts", "renamed", "三楼行政"),
@@ -311,6 +395,15 @@ CASES: Mapping[str, Case] = {
         act=does("dissolve"), book=in_book("COUNT(*)", "group_members", "dissolved", 0)
     ),
     "left": Case(act=does("leave"), book=in_book("COUNT(*)", "group_members", "left", 0)),
+    "thrown-out": Case(
+        act=says("你被移出群聊", message_type="85002"),
+        asked=(),
+        book=in_book("COUNT(*)", "group_members", "thrown-out", 0),
+    ),
+    "owner": Case(
+        act=says("小红已成为新群主", message_type="85010"), asked=(), book=is_looked_up("owner")
+    ),
+    "announcement": Case(act=says("周五放假", message_type="85011"), asked=()),
     "at-group-name": Case(
         act=says("一 [[text=好]]"),
         said=(f"@老王（财务）{END}好",),
@@ -389,7 +482,8 @@ async def stage(
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(EcloudSimulator.start(world=world))
         dify = await stack.enter_async_context(DifySimulator.start())
-        bridge = Bridge(embedded_stores(folder), peer_variables(gateway, dify))
+        variables = peer_variables(gateway, dify) | {"MESSAGE_PROCESSING_MAX_MESSAGE_AGE": "3600"}
+        bridge = Bridge(embedded_stores(folder), variables)
         gateway.callback_url = bridge.callback_url
         stack.callback(bridge.kill)
         await bridge.start()

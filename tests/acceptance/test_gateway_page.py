@@ -24,7 +24,7 @@ from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.bridge import ROOT
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
-from tests.fixtures.sending import calls, hurry, texts
+from tests.fixtures.sending import calls, echo, hurry, texts
 
 PAGE = ROOT / "docs" / "gateway.md"
 HEADER = "| 行 | 情形 | 服务怎样做 | 运维看到什么 |"
@@ -32,6 +32,9 @@ PLACES = {"`sending`": "sending", "`breakers`": "breakers", "日志": "log", "�
 SEE_SECONDS = 20.0
 #: Long enough for what must not happen.
 QUIET_SECONDS = 0.8
+#: What a busy machine adds to a gap.
+SLACK = 10.0
+PICTURES = "![一](/files/tools/a.png?sign=x)![二](/files/tools/b.png?sign=x)"
 
 
 def page_rows() -> dict[str, set[tuple[str, str]]]:
@@ -88,7 +91,7 @@ class Play:
         """What the operator can see now."""
         self.seen |= {("sending", one["state"]) for one in await shown_sending(bridge.runtime)}
         self.seen |= {("breakers", one["code"]) for one in await shown_breakers(bridge.runtime)}
-        found = re.findall(r"\b(?:account|segment)\.[a-z_]+", "".join(self.log))
+        found = re.findall(r"\b(?:account|segment|attachment)\.[a-z_]+", "".join(self.log))
         self.seen |= {("log", event) for event in found}
         families = text_string_to_metric_families(bridge.runtime.metrics.exposition().decode())
         samples = [sample for family in families for sample in family.samples]
@@ -110,6 +113,12 @@ class Play:
         for word in words:
             await bridge.hear(f"{word} [[text={word}]]")
 
+    async def show_picture(self, bridge: Inside) -> None:
+        """小明 sends a picture."""
+        said = self.gateway.acts.send("体验群", "小明", "image")
+        body = json.loads(bridge.callback(said.text, msgId=said.msg_id, **said.extra))
+        await bridge.take(json.dumps({**body, "messageType": said.message_type}).encode())
+
     async def post_notice(self, bridge: Inside, w_id: str) -> None:
         """The callback that the account is offline."""
         body = {"account": "x", "messageType": "30000", "wcId": self.bot, "data": {"wId": w_id}}
@@ -126,11 +135,35 @@ class Play:
 Player = Callable[[Play], Awaitable[None]]
 
 
+async def gap(play: Play) -> None:
+    async with play.start(ECLOUD_SEND_GAP="3") as bridge:
+        await play.answer(bridge, *"一二")
+        await play.see(bridge)
+        await bridge.until_settled(2)
+    found = play.gateway.gaps("/sendText", play.bot)
+    assert found.calls == 2
+    # A third of the longest gap is the shortest.
+    assert 1.0 <= (found.least or 0) < 3.0 + SLACK
+
+
+async def kind(play: Play) -> None:
+    play.gateway.world.add_group("50000000002@chatroom", "别的群", ["wxid_xiaohong0c2d22"])
+    limits = {"ECLOUD_SENDS_PER_MINUTE": "9", "ECLOUD_IMAGES_PER_MINUTE": "1"}
+    async with play.start(**limits, DIFY_FILES_URL="https://files.example.com") as bridge:
+        await bridge.hear(f"一 [[text={PICTURES}]]")
+        await play.see(bridge)
+        await bridge.hear("二 [[text=二]]", person="小红", group="别的群")
+        await play.gateway.wait_for_sent(2)
+    assert [one.kind for one in play.gateway.sent] == ["image", "text"]
+    assert play.gateway.gaps("/sendImage2").calls == 1
+
+
 async def minute(play: Play) -> None:
     async with play.start(ECLOUD_SENDS_PER_MINUTE="2") as bridge:
         await play.answer(bridge, *"一二三")
         await play.see(bridge)
     assert texts(play.gateway) == ["一", "二"]
+    assert play.gateway.gaps("/send*", play.bot).in_a_minute == 2
 
 
 async def warm_up(play: Play) -> None:
@@ -277,6 +310,27 @@ async def away(play: Play) -> None:
     assert texts(play.gateway) == []
 
 
+async def undecided(play: Play) -> None:
+    play.gateway.faults.set("sent_but_timeout")
+    async with play.start(ECLOUD_TIMEOUT="0.4") as bridge:
+        await play.answer(bridge, "一")
+        await play.see(bridge)
+        await bridge.until_settled(1)
+    assert texts(play.gateway) == ["一", "一"]
+
+
+async def undecided_echo(play: Play) -> None:
+    play.gateway.faults.set("sent_but_timeout")
+    play.monkeypatch.setattr("app.workers.undecided.ECHO_SECONDS", SEE_SECONDS)
+    async with play.start(ECLOUD_TIMEOUT="0.4") as bridge:
+        await play.answer(bridge, "一")
+        [sent] = await play.gateway.wait_for_sent(1)
+        await bridge.take(echo(bridge, sent, play.bot))
+        await play.see(bridge)
+        await bridge.until_settled(1)
+    assert texts(play.gateway) == ["一"]
+
+
 async def refused(play: Play) -> None:
     play.gateway.world.add_group("50000000002@chatroom", "别的群", ["wxid_xiaohong0c2d22"])
     async with play.start() as bridge:
@@ -354,6 +408,41 @@ async def taken_back_many(play: Play) -> None:
     assert calls(play.gateway, "/revokeMsg") == 10
 
 
+async def names(play: Play) -> None:
+    play.gateway.faults.set("http_500", endpoints=("/getContact", "/getChatRoom*"))
+    async with play.start() as bridge:
+        await play.answer(bridge, "一")
+        await bridge.until_settled(1)
+        await play.gateway.recorder.until(
+            lambda: play.gateway.gaps("/getC*").calls > 0, SEE_SECONDS
+        )
+        await bridge.hear("二 [[text=二]]", pushContent="小明 : 二 [[text=二]]")
+        await bridge.until_settled(2)
+    assert [one.content for one in play.gateway.sent] == ["一", "@小明\u2005二"]
+
+
+async def media_late(play: Play) -> None:
+    play.gateway.faults.set("media_late", times=2)
+    async with play.start() as bridge:
+        await play.show_picture(bridge)
+        await play.answer(bridge, "一")
+        await play.see(bridge)
+        await bridge.until_settled(1)
+    assert calls(play.gateway, "/getMsgImg") == 3
+    assert len(play.dify.questions()[0].facts["files"]) == 1
+
+
+async def media_gone(play: Play) -> None:
+    play.gateway.faults.set("media_late")
+    async with play.start() as bridge:
+        await play.show_picture(bridge)
+        await play.answer(bridge, "一")
+        await play.see(bridge)
+        await bridge.until_settled(1)
+    assert calls(play.gateway, "/getMsgImg") == 3
+    assert (texts(play.gateway), play.dify.questions()[0].facts["files"]) == (["一"], [])
+
+
 async def nobody(play: Play) -> None:
     async with play.start(works=False) as bridge:
         await play.answer(bridge, "一")
@@ -364,7 +453,9 @@ async def nobody(play: Play) -> None:
 
 
 PLAYS: dict[str, Player] = {
+    "gap": gap,
     "minute": minute,
+    "kind": kind,
     "warm-up": warm_up,
     "day": day,
     "quiet": quiet,
@@ -376,12 +467,17 @@ PLAYS: dict[str, Player] = {
     "stale-notice": stale_notice,
     "false-notice": false_notice,
     "away": away,
+    "undecided": undecided,
+    "undecided-echo": undecided_echo,
     "refused": refused,
     "taken-back": taken_back,
     "taken-back-late": taken_back_late,
     "taken-back-unknown": taken_back_unknown,
     "taken-back-again": taken_back_again,
     "taken-back-many": taken_back_many,
+    "names": names,
+    "media-late": media_late,
+    "media-gone": media_gone,
     "nobody": nobody,
 }
 
@@ -404,6 +500,10 @@ async def test_row(
     """The operator sees what the page says."""
     hurry(monkeypatch, FIRST_PAUSE=0.4, OFFLINE_PAUSE=0.4)
     monkeypatch.setattr("app.services.accounts.REFRESH_SECONDS", 0.2)
+    # What lasts for a moment is told at once.
+    monkeypatch.setattr("app.workers.own_pace.TELL_SECONDS", 0.0)
+    for pause in ("RETRY_PAUSE", "CALL_GAP"):
+        monkeypatch.setattr(f"app.services.enclosing.{pause}", 0.05)
     await PLAYS[name](
         Play(
             start=inside,

@@ -1,5 +1,6 @@
 """Settings as a process takes them: what is wrong stops the start, named with its place."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from simulators.dify import API_KEY, DifySimulator
 from simulators.ecloud import AUTHORIZATION, EcloudSimulator
 from tests.fixtures.bridge import ON_EMBEDDED, Bridge
 
+GROUP, MING = "40000000001@chatroom", "wxid_xiaoming0a1b21"
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 
 
@@ -87,3 +89,59 @@ async def test_secrets_may_stand_in_files(
     gateway.say("体验群", "小明", "一 [[text=一]]")
 
     assert (await gateway.wait_for_sent(1))[0].content.endswith("一")
+
+
+#: A change of the console holds in every process by then.
+LIVE_SECONDS = 10.0
+
+
+def settings(bridge: Bridge, *arguments: str) -> str:
+    """Run the command beside the service, as an operator does; what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "settings", *arguments],
+        cwd=bridge.stores.folder,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(MAIN.parent),
+            "BRIDGE_ENV_FILE": "",
+            "BRIDGE_CONFIG_FILE": "",
+            "DATABASE_URL": bridge.stores.database_url,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def until_ignored(bridge: Bridge, gateway: EcloudSimulator) -> None:
+    """Speak until somebody who does not begin with the prefix is not answered."""
+    async with asyncio.timeout(LIVE_SECONDS):
+        while not await bridge.rows("SELECT 1 FROM messages WHERE verdict = 'no_prefix'"):
+            gateway.say(GROUP, MING, "没有前缀")
+            await asyncio.sleep(0.25)
+
+
+async def test_a_change_beside_the_running_service_holds_within_seconds_and_after_a_restart(
+    bridge: Bridge, gateway: EcloudSimulator
+) -> None:
+    """By another process, on both engines; what needs a restart has it then."""
+    settings(bridge, "set", "groups.prefixes", '["/问"]')
+    assert "几秒内生效" in settings(bridge, "set", "groups.trigger", "prefix")
+    await until_ignored(bridge, gateway)
+    assert "重启后生效" in settings(bridge, "set", "log.level", "WARNING")
+    assert await bridge.stop() == 0
+    at = len(bridge.log)
+    await bridge.start()
+    [before] = await bridge.rows("SELECT COUNT(*) AS n FROM messages WHERE verdict = 'no_prefix'")
+    gateway.say(GROUP, MING, "/问 有前缀 [[text=好]]")
+    gateway.say(GROUP, MING, "还是没有")
+    await bridge.until_rows("SELECT 1 FROM segments WHERE state = 'sent' AND content LIKE '%好%'")
+    await bridge.until_rows(
+        "SELECT verdict FROM messages WHERE verdict = 'no_prefix' "
+        f"GROUP BY verdict HAVING COUNT(*) > {before['n']}"
+    )
+
+    assert "callback.accepted" not in bridge.log[at:]

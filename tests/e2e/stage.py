@@ -8,6 +8,7 @@ import http.client
 import json
 import sys
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ PAUSE = 0.05
 class Stage:
     """Three programs; the gateway can be taken away and given back."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, lacks: Collection[str] = (), **settings: str) -> None:
         """
         Args:
+            lacks: settings that the bridge is not given.
             settings: more of the bridge's.
         """
+        self._lacks = lacks
         self._more = settings
         self.plan = Plan(
             host="127.0.0.1",
@@ -51,6 +54,11 @@ class Stage:
         """Start all three; returns when the bridge is ready."""
         self.start_gateway()
         self._launch("dify", self.plan.dify_arguments(), {})
+        self.start_bridge()
+        self._await("dify", self.plan.dify, "/_sim/about")
+
+    def start_bridge(self) -> None:
+        """Start the bridge, or the next one in the place of one that was stopped."""
         settings = {
             **self.plan.bridge_settings(),
             "DATABASE_URL": f"sqlite+aiosqlite:///{self._folder / 'bridge.db'}",
@@ -58,9 +66,13 @@ class Stage:
             "MESSAGE_PROCESSING_RETRY_DELAY": "0.5",
             **self._more,
         }
-        self._launch("bridge", ["main.py"], settings)
-        self._await("dify", self.plan.dify, "/_sim/about")
-        self._await("bridge", self.plan.bridge, "/readyz")
+        given = {name: value for name, value in settings.items() if name not in self._lacks}
+        self._launch("bridge", ["main.py"], given)
+        self._await("bridge", self.plan.bridge, "/healthz" if self._lacks else "/readyz")
+
+    def stop_bridge(self) -> None:
+        """Let the bridge finish its work and end."""
+        self._children.pop("bridge").stop(STOP_SECONDS)
 
     def start_gateway(self) -> None:
         """Start the gateway, or a fresh one in the place of the one that was cut."""

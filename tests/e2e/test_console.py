@@ -32,9 +32,17 @@ PAGES = {
     "contacts/": "联系人",
     "log/": "日志",
     "settings/": "设置",
+    "settings/edit/reply.max_length": "reply.max_length",
+    "settings/accounts": "更多的网关登录",
+    "settings/apps/+": "添加",
+    "settings/wizard/callback": "连接向导",
+    "settings/wizard/done": "连接向导",
     "audit/": "审计",
     "password": "修改密码",
+    "pauses/taking": "暂停收取",
 }
+#: Pages that stand in no menu.
+APART = ("password", "pauses/taking")
 #: Of all files of a page, compressed.
 MOST_BYTES = 150_000
 
@@ -118,7 +126,7 @@ def test_every_page_is_shown_whole(tabs: Tabs) -> None:
         visit.page.goto(tabs._console + path)
         assert visit.page.locator("h1").inner_text() == title
         assert not visit.overflows(), path
-        assert visit.page.locator("[aria-current=page]").count() == (path != "password")
+        assert visit.page.locator("[aria-current=page]").count() == (path not in APART)
 
 
 @WINDOWS
@@ -237,3 +245,75 @@ def test_files_of_the_console_are_small() -> None:
     for name, asset in assets.items():
         text = asset.body.decode().replace("http://www.w3.org/2000/svg", "")
         assert "http" not in text, name
+
+
+def pause_sending(visit: Visit) -> None:
+    """By the overview, with the question in between."""
+    visit.page.goto(re.sub(r"/console/.*", "/console/", visit.page.url))
+    visit.page.locator("a[href='/console/pauses/sending']").click()
+    visit.page.get_by_role("button", name="暂停发送").click()
+    visit.page.locator("#paused .paused").wait_for()
+
+
+def resume(visit: Visit) -> None:
+    """By the bar."""
+    visit.page.locator("#paused").get_by_role("button", name="恢复").click()
+    visit.page.locator("#paused .paused").wait_for(state="detached")
+
+
+@WINDOWS
+def test_a_pause_is_asked_for_and_shown_in_every_tab_by_itself(tabs: Tabs) -> None:
+    """And gone from there when it is over."""
+    other, visit = tabs.open("messages/"), tabs.open("")
+    pause_sending(visit)
+    bar = other.page.locator("#paused .paused")
+    bar.wait_for()
+    said = bar.inner_text()
+    is_wide = other.overflows()
+    resume(visit)
+    bar.wait_for(state="detached")
+
+    assert "发送已暂停" in said
+    assert "admin" in said
+    assert not is_wide
+
+
+def test_the_log_stands_still_as_long_as_somebody_reads(tabs: Tabs) -> None:
+    """What was written meanwhile comes when it may go on."""
+    log, visit = tabs.open("log/?q=pause."), tabs.open("")
+    log.page.get_by_role("button", name="暂停自动更新").click()
+    before = log.page.locator("[data-live]").inner_text()
+    pause_sending(visit)
+    log.page.locator("#paused .paused").wait_for()
+    resume(visit)
+    log.page.locator("#paused .paused").wait_for(state="detached")
+    held = log.page.locator("[data-live]").inner_text()
+    log.page.get_by_role("button", name="继续自动更新").click()
+    log.page.locator(".log-lines li", has_text="pause.ended").first.wait_for()
+
+    assert held == before
+
+
+def test_what_is_listed_is_downloaded_as_a_table(tabs: Tabs) -> None:
+    """With the filter of the page; the page stays."""
+    visit = tabs.open("messages/?state=dead")
+    with visit.page.expect_download() as downloading:
+        visit.page.get_by_role("button", name="导出 CSV").click()
+    download = downloading.value
+    rows = Path(download.path()).read_text("utf-8-sig").splitlines()
+
+    assert re.fullmatch(r"messages-\d{8}-\d{6}\.csv", download.suggested_filename)
+    assert rows[0].startswith("id,group,")
+    assert all(",dead," in row for row in rows[1:] if row[0].isdigit())
+    assert visit.page.url.endswith("messages/?state=dead")
+
+
+def test_a_group_is_muted_for_a_while_and_speaks_again(tabs: Tabs) -> None:
+    """On the page of its talk."""
+    visit = tabs.open("talks/?group=103@chatroom")
+    visit.page.select_option("select[name=minutes]", "30")
+    visit.page.get_by_role("button", name="静音", exact=True).click()
+    visit.page.get_by_text("静音到").wait_for()
+    visit.page.get_by_role("button", name="取消静音").click()
+    visit.page.get_by_role("button", name="静音", exact=True).wait_for()
+    assert visit.page.get_by_text("静音到").count() == 0

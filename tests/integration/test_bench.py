@@ -1,12 +1,14 @@
 """The measurements can be found and run by one command."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from app.console.site import PAGES
 from tests.fixtures import mariadb, redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,3 +65,20 @@ def test_workers_at_a_small_dify_give_their_figures() -> None:
     assert (figures["outcomes"], figures["at_once"]) == ({"done": 6}, 1)
     assert figures["asked"] == 6 + figures["asked_in_vain"]
     assert 0 < figures["capacity_used"] <= 1
+
+
+@pytest.mark.redis
+@pytest.mark.mysql
+def test_every_page_of_the_console_is_measured() -> None:
+    """On few messages; each answers, also those with nothing to show."""
+    if reason := redis_server.missing_reason() or mariadb.missing_reason():
+        pytest.skip(reason)
+    small = ["--messages", "2000", "--contacts", "100", "--groups", "5", "--waiting", "4"]
+    done = bench("bench", "console", "--times", "1", *small)
+
+    rows = re.findall(
+        r"^\| `(/[^`]*)` (?:\| \d+ ){5}\| (?:未?达到) \| (\d*) \|$", done.stdout, re.MULTILINE
+    )
+    assert len(rows) > len([page for page in PAGES if page.method == "GET"]), done.stderr
+    assert {code for _, code in rows} <= {"", "303", "404"}
+    assert f"{len(rows)} addresses" in done.stdout

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from app.console.menu import ENTRIES
-from app.console.pages.log import MOST_LINES, TAIL_BYTES, read_tail
+from app.console.pages.log import MOST_LINES
+from app.console.reading.log import TAIL_BYTES, read_tail
 from app.models.flow import IgnoreReason, WcId
 from app.models.message import MessageState
 from app.models.roles import OperatorRole
@@ -322,7 +323,7 @@ async def test_settings_say_where_they_come_from_and_hide_secrets(console: Start
     async with console(DIFY_STREAMING_ENABLED="true") as site:
         browser = await site.operator()
         everything = await browser.get("/console/settings/")
-        changed = await browser.get("/console/settings/?changed=1&q=streaming_enabled")
+        changed = await browser.get("/console/settings/?show=changed&q=streaming_enabled")
 
     assert PASSWORD not in everything.text
     assert "console.password" in everything.words

@@ -5,6 +5,9 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from app.console.reading import messages
 from app.console.replays import JobState
 from app.models.flow import IgnoreReason, MessageId, WcId
 from app.models.message import MessageState
@@ -95,6 +98,27 @@ async def test_list_is_paged_by_id_without_gap_or_repetition(console: StartConso
             place = following[1].replace("&amp;", "&") if following else ""
 
     assert shown == [str(one) for one in said]
+
+
+@INSIDE_EMBEDDED
+async def test_a_search_says_how_far_back_it_has_looked_and_goes_on_from_there(
+    console: StartConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no index finds is looked for a stretch at a time; the last page says that there is no more."""
+    monkeypatch.setattr(messages, "MOST_SEEN", 2)
+    async with console() as site:
+        browser = await site.operator(OperatorRole.VIEWER)
+        rare = await say(site, "发票抬头", ago=timedelta(hours=3))
+        for number in range(4):
+            await say(site, "几点开门", ago=timedelta(hours=2, minutes=-number))
+        pages = [await browser.get("/console/messages/?q=发票")]
+        while following := re.search(r'rel="next" href="([^"]+)"', pages[-1].text):
+            pages.append(await browser.get(following[1].replace("&amp;", "&")))
+
+    assert "到这里为止没有符合条件的" in pages[0].words
+    assert ["已往前找到" in page.words for page in pages] == [True, False]
+    assert [ids_of(page.text) for page in pages] == [[], [str(rare)]]
+    assert "没有更早的了" in pages[-1].words
 
 
 @INSIDE_EMBEDDED

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, text
 
-from app.console.reading.messages import MessageFilter, read_messages
+from app.console.reading import messages
+from app.console.reading.messages import MessageFilter, MessageList, read_messages
 from app.console.reading.one_message import read_one
+from app.console.reading.traffic import COUNTED_BY, SPANS, Span, read_traffic
 from app.models.account import Account
 from app.models.message import MESSAGES
 from app.services.dead_letters import Choice, DeadLetters
@@ -102,6 +104,9 @@ async def plans(store: Store, statements: list[tuple[str, Any]]) -> list[tuple[s
         MessageFilter(text="开门"),
         MessageFilter(text="开门", group="7@chatroom", range="90d"),
         MessageFilter(id="77"),
+        MessageFilter(state="dead", verdict="failed:crashed", range="90d"),
+        MessageFilter(person="wxid_7", group="7@chatroom", range="90d"),
+        MessageFilter(text="nothing", person="wxid_7", state="done", range="90d"),
     ],
     ids=str,
 )
@@ -118,6 +123,58 @@ async def test_list_of_messages_reads_within_its_range(
         assert access not in ("ALL", "index"), found
         assert key != "None", found
         assert rows < ROWS * 0.75, found
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        MessageFilter(text="几点", range="7d"),
+        MessageFilter(verdict="failed:crashed", range="30d"),
+        MessageFilter(text="几点", state="dead", range="30d"),
+        MessageFilter(person="wxid_7", state="done", range="90d"),
+    ],
+    ids=str,
+)
+async def test_what_no_index_finds_is_looked_for_a_stretch_at_a_time_and_found_in_the_end(
+    choice: MessageFilter, filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page tells how far back it has looked; together they leave nothing out, nor show it twice."""
+    now = utc_now()
+    whole = await all_pages(filled, choice, now)
+    monkeypatch.setattr(messages, "MOST_SEEN", 15)
+    monkeypatch.setattr(messages, "MOST_SEEN_OF_SOME", 5)
+    stretches = await all_pages(filled, choice, now)
+
+    assert [page.seen_to for page in whole] == [None] * len(whole)
+    assert any(page.seen_to for page in stretches)
+    assert ids_of(stretches) == ids_of(whole) != []
+    assert len(set(ids_of(whole))) == len(ids_of(whole))
+
+
+async def all_pages(store: Store, choice: MessageFilter, now: datetime) -> list[MessageList]:
+    """One page after the other, to the last."""
+    pages = [await read_messages(store, choice, before=None, now=now)]
+    while (before := pages[-1].before) is not None:
+        pages.append(await read_messages(store, choice, before=before, now=now))
+    return pages
+
+
+def ids_of(pages: list[MessageList]) -> list[int]:
+    """The messages in the order in which they are shown."""
+    return [row.id for page in pages for row in page.rows]
+
+
+async def test_a_search_stops_where_it_has_looked_at_enough(
+    filled: Store, statements: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads all messages of a quarter by one click."""
+    monkeypatch.setattr(messages, "MOST_SEEN", 500)
+    choice = MessageFilter(text="nothing-like-it", range="90d")
+    found = await read_messages(filled, choice, before=None, now=utc_now())
+    looked = [one for one in await plans(filled, statements) if one[2] > 1]
+
+    assert (found.rows, found.seen_to is not None) == ([], True)
+    assert max(rows for *_, rows in looked[1:]) < ROWS / 4
 
 
 async def test_one_message_failures_and_figures_are_read_by_index(
@@ -137,3 +194,16 @@ async def test_one_message_failures_and_figures_are_read_by_index(
     for access, key, _rows in found:
         assert access not in ("ALL", "index"), found
         assert key != "None", found
+
+
+@pytest.mark.parametrize("span", SPANS.values(), ids=SPANS.keys())
+async def test_messages_over_time_are_counted_out_of_the_index_alone(
+    span: Span, filled: Store, statements: list[tuple[str, Any]]
+) -> None:
+    """However long the range; the newest answers are looked up for how long they took."""
+    async with filled.read() as connection:
+        await read_traffic(connection, span, now=utc_now())
+    counted, sampled = await plans(filled, statements)
+
+    assert (counted[0], counted[1]) == ("range", COUNTED_BY)
+    assert sampled[0] == "range"

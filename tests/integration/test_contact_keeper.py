@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from itertools import pairwise
 
 from simulators.ecloud import EcloudSimulator
 from tests.fixtures.inside import INSIDE_EMBEDDED, Inside, StartInside
@@ -51,8 +50,11 @@ async def test_a_person_a_group_and_a_stranger_become_known_with_all_their_field
     assert (rows[WANG]["nick_name"], rows[WANG]["kind"]) == ("老王", "person")
     assert (rows[GROUP]["nick_name"], rows[GROUP]["kind"]) == ("体验群", "group")
     assert members[WANG] == "老王（财务）"
-    starts = look_ups(gateway)
-    assert min(b - a for a, b in pairwise(starts)) >= 0.3
+    gaps = gateway.gaps("/getC*", next(iter(gateway.world.accounts)))
+    assert gaps.calls == len(look_ups(gateway)) >= 3
+    # 0.8 s where they begin; a busy machine may bring the first of two late.
+    assert (gaps.least or 0) >= 0.6
+    assert gaps.in_a_minute <= 30
 
 
 async def test_a_group_without_a_name_is_known_all_the_same(

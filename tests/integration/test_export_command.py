@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from app.commands.export import safe_cell
 from app.models.contact import CONTACTS
 from app.models.conversation import CONVERSATIONS
 from app.models.message import MessageState
 from app.services import export
+from app.services.export import safe_cell
 from app.services.stages import utc_now
 from app.services.store import Store
 from app.utils.ids import id_at

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -91,3 +92,25 @@ async def test_an_unknown_app_or_group_changes_nothing_and_says_why(store: Store
     assert no_group.exit_code == 1
     assert "3@chatroom" in no_group.output
     assert await apps_of(store) == [None, None]
+
+
+async def test_a_group_is_muted_for_minutes_and_answers_again(store: Store, run: Run) -> None:
+    """It is written down who did; a group that nobody saw changes nothing."""
+    groups = Groups(store, GroupSettings(rules=GroupRules()))
+    muted = await asyncio.to_thread(run, "mute", "30", FIRST, "--json")
+    await groups.load()
+    until = groups.settings(BOT, FIRST).rules.muted_until
+    other = groups.settings(BOT, SECOND).rules.muted_until
+    unknown = await asyncio.to_thread(run, "mute", "30", "9@chatroom")
+    unmuted = await asyncio.to_thread(run, "unmute", FIRST)
+    await groups.load()
+    async with store.read() as connection:
+        deeds = (await connection.execute(text("SELECT action, subject FROM audit_log"))).all()
+
+    assert json.loads(muted.stdout)["groups"] == 1
+    assert 29 * 60 < until - time.time() <= 30 * 60
+    assert other == 0
+    assert unknown.exit_code == 1
+    assert "不再静音" in unmuted.stdout
+    assert groups.settings(BOT, FIRST).rules.muted_until == 0
+    assert [tuple(one) for one in deeds] == [("group.mute", FIRST)] * 2

@@ -25,7 +25,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def through(bridge: Inside, gateway: EcloudSimulator) -> Inside:
     """The same bridge, hearing what another gateway posts."""
-    return Inside(bridge.runtime, bridge.background, gateway)
+    return Inside(bridge.runtime, bridge.background, gateway, bridge.read_outside)
 
 
 def refusals(gateway: EcloudSimulator) -> list[str]:

@@ -43,6 +43,7 @@ README = ROOT / "README.md"
 ENGLISH = ROOT / "README.en.md"
 OPERATIONS = ROOT / "docs/operations.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
+GUIDES = sorted((ROOT / "docs/guide").glob("*.md"))
 PAGES = [README, ENGLISH, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 
 USER = "wxid_ynu1tgjz156j22"
@@ -159,11 +160,30 @@ def test_english_page_says_as_much_as_the_chinese(heading: str) -> None:
 
 def test_every_picture_is_shown_in_both_readmes() -> None:
     """A picture that nobody sees is not kept up to date either."""
-    pictures = {f"docs/images/{path.name}" for path in (ROOT / "docs/images").iterdir()}
+    pictures = {
+        f"docs/images/{path.name}" for path in (ROOT / "docs/images").iterdir() if path.is_file()
+    }
 
     for page in (README, ENGLISH):
         shown = {target for of, target in links() if of == page and "docs/images/" in target}
         assert shown == pictures
+
+
+def test_every_picture_of_the_guides_is_shown_in_one_of_them() -> None:
+    """And each guide shows at least one, and is linked from both READMEs."""
+    pictures = {path.resolve() for path in (ROOT / "docs/images/guide").iterdir()}
+    shown = {(of, (of.parent / target).resolve()) for of, target in links() if of in GUIDES}
+
+    assert len(GUIDES) == 4
+    assert pictures == {
+        picture
+        for _, picture in shown
+        if picture.parent.name == "guide" and picture.suffix == ".png"
+    }
+    assert {of for of, picture in shown if picture.suffix == ".png"} == set(GUIDES)
+    for page in (README, ENGLISH):
+        linked = {(page.parent / target).resolve() for of, target in links() if of == page}
+        assert set(GUIDES) <= linked
 
 
 def links() -> Iterator[tuple[Path, str]]:
@@ -457,9 +477,12 @@ def test_docker_blocks_name_services_that_exist() -> None:
 
 def test_management_commands_exist() -> None:
     """Each is known to the program with these words."""
-    lines = [line for one in blocks(README) for line in one.commands if "app.cli" in line]
+    pages = (README, *GUIDES)
+    shown = [line for page in pages for one in blocks(page) for line in one.commands]
+    shown += [line for page in GUIDES for line in re.findall(r"`([^`\n]+)`", text_of(page))]
+    lines = list(dict.fromkeys(line for line in shown if line.startswith("python -m app.cli")))
 
-    assert len(lines) > 8
+    assert len(lines) > 20
     for line in lines:
         words = shlex.split(line, comments=True)[3:]
         known = [word for word in words if re.fullmatch(r"[a-z]+", word)]

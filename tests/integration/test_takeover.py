@@ -89,17 +89,19 @@ async def test_a_message_for_an_account_that_never_hears_it_is_answered_by_the_o
 
 
 @INSIDE_EMBEDDED
+@pytest.mark.parametrize("shares_ids", [True, False])
 async def test_an_account_that_is_off_in_the_group_is_not_stood_in_for(
-    inside: StartInside, gateway: EcloudSimulator
+    inside: StartInside, gateway: EcloudSimulator, *, shares_ids: bool
 ) -> None:
     """Its own rules said no: nobody answers what was said to it."""
     async with inside() as bridge:
-        await hear(bridge, "一 [[text=甲]]")
+        await hear(bridge, "一 [[text=甲]]", shares_ids=shares_ids)
         await bridge.until_settled(1)
         await bridge.until_rows(f"SELECT 1 FROM groups WHERE bot_wc_id = '{SECOND}'")
         await bridge.execute("UPDATE groups SET is_enabled = 0 WHERE bot_wc_id = :bot", bot=SECOND)
         await bridge.runtime.groups.load()
-        await hear(bridge, "@二号助手\u2005二 [[text=乙]]", mentioned=[SECOND])
+        said = "@二号助手\u2005二 [[text=乙]]"
+        await hear(bridge, said, mentioned=[SECOND], shares_ids=shares_ids)
         await bridge.until_rows(
             "SELECT 1 FROM messages WHERE state = 'ignored' AND verdict = 'group_off'"
         )

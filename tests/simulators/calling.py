@@ -26,6 +26,12 @@ class Receiver:
         self.content_types: list[str | None] = []
         self.slow: dict[str, float] = {}
         self.url = ""
+        #: Answers in place of `take`.
+        self.answer = self.take
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Whatever answers at present."""
+        return await self.answer(request)
 
     async def take(self, request: web.Request) -> web.Response:
         """Keep the body; sleep for messages of a group named in `slow`."""
@@ -81,7 +87,7 @@ async def calling(**settings: Any) -> AsyncIterator[Caller]:
     """A gateway whose callbacks go to a receiver; *settings* are those of the simulator."""
     receiver = Receiver()
     app = web.Application()
-    app.router.add_post("/cb", receiver.take)
+    app.router.add_post("/cb", receiver.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -28,13 +28,14 @@ async def test_send_answers_with_ids_no_double_can_hold() -> None:
 
 
 async def test_thousand_ids_differ_and_none_survives_a_double() -> None:
-    """newMsgIds never repeat and stay below 2^63; msgIds grow."""
+    """newMsgIds never repeat and stay below 2^63; msgIds grow, and lie between 2^31 and 2^32."""
     world = World.playground(seed=3)
     ids = [world.new_ids() for _ in range(1000)]
 
     assert len({new for _, new in ids}) == 1000
     assert all(int(float(new)) != new and new < 2**63 for _, new in ids)
     assert [old for old, _ in ids] == sorted({old for old, _ in ids})
+    assert all(2**31 < old < 2**32 for old, _ in ids)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +103,9 @@ async def test_only_known_paths_and_post_are_served() -> None:
             statuses.append(response.status)
         async with caller.http.post(f"{url}/sendNothing", json={}) as response:
             statuses.append(response.status)
+        json_type = {"Content-Type": "application/json"}
         for raw in (b"{", b"[]"):
-            async with caller.http.post(f"{url}/sendText", data=raw) as response:
+            async with caller.http.post(f"{url}/sendText", data=raw, headers=json_type) as response:
                 statuses.append(response.status)
 
     assert statuses == [405, 404, 400, 400]

@@ -94,6 +94,17 @@ def test_the_oldest_message_is_told_when_it_waits_longer_than_it_may(
         assert (found[0].amount, found[0].since) == (7, SINCE.timestamp())
 
 
+def test_what_waits_for_an_operator_says_so() -> None:
+    """Nobody looks for the fault at Dify."""
+    figures = Figures(waiting=7, oldest_since=SINCE, dead=0, open_segments=0)
+    now = SINCE.timestamp() + 301
+    [paused] = waiting_conditions(figures, now=now, longest=300, is_paused=True)
+    [faulty] = waiting_conditions(figures, now=now, longest=300)
+
+    assert "python -m app.cli resume" in paused.advice
+    assert "resume" not in faulty.advice
+
+
 def test_nothing_that_waits_is_no_wait() -> None:
     """An idle bridge."""
     figures = Figures(waiting=0, oldest_since=None, dead=0, open_segments=0)

@@ -6,8 +6,19 @@ from collections.abc import Iterator
 from string import Formatter
 
 from app.console import advice, charts, verdicts
+from app.console.entry_form import ACCOUNTS, APPS
 from app.console.menu import ENTRIES, ROLE_WORDS, TOLD_WORDS
-from app.console.pages import audit, contacts, failures, groups, messages, overview, settings
+from app.console.pages import (
+    audit,
+    contacts,
+    failures,
+    groups,
+    messages,
+    overview,
+    pauses,
+    settings,
+    wizard,
+)
 from app.console.parts import FOLDER, TEMPLATES
 from app.console.playground.way import LAST_STATION, SEGMENT_STATES, STATIONS
 from app.console.words import FILE, Language, Translator, read_words
@@ -49,10 +60,13 @@ def in_code() -> Iterator[str]:
         failures.REFUSAL_WORDS,
         failures.STATE_WORDS,
         groups.TRIGGER_WORDS,
+        settings.EFFECT_WORDS,
+        wizard.LABELS,
         messages.RANGE_WORDS,
         messages.STATE_WORDS,
         overview.SPAN_WORDS,
         overview.DEPENDENCY_NAMES,
+        pauses.BAR_WORDS,
     ):
         yield from table.values()
     for tagged in (
@@ -62,6 +76,13 @@ def in_code() -> Iterator[str]:
         settings.SOURCE_WORDS,
     ):
         yield from (word for word, _ in tagged.values())
+    yield from (word for words in pauses.SWITCHES.values() for word in words)
+    for step in wizard.STEPS:
+        yield from (step.title, step.explained)
+    for kind in (ACCOUNTS, APPS):
+        yield from (kind.title, kind.explained, kind.secret_label)
+        yield from (*kind.texts.values(), *kind.switches.values())
+        yield from (label for label, _ in kind.choices.values())
     yield from (label for _, label in (*STATIONS, LAST_STATION))
     yield from ("放弃", "发送第 {seq} 段", "失败后的那句话")
     yield from of_verdicts()

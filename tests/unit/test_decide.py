@@ -494,3 +494,20 @@ def test_a_command_below_an_answer_means_that_one() -> None:
 
     assert isinstance(decision, Command)
     assert decision.quoted_id == "71"
+
+
+def test_a_muted_group_hears_questions_and_answers_none_until_the_time_is_over() -> None:
+    """What is no question keeps its own reason; the staff may still have an answer taken back."""
+    rules = GroupRules(muted_until=200, staff=frozenset({PERSON}))
+    mentioned = GroupRules(muted_until=200, trigger=Trigger.MENTION)
+
+    def outcome(text: str, rules: GroupRules, now: float = 100) -> object:
+        return decide(make_message(text), rules, own_accounts=(BOT,), now=now)
+
+    def reason(text: str, rules: GroupRules) -> IgnoreReason | None:
+        return getattr(outcome(text, rules), "reason", None)
+
+    assert reason("几点", rules) is IgnoreReason.MUTED
+    assert reason("几点", mentioned) is IgnoreReason.NOT_MENTIONED
+    assert isinstance(outcome("#撤回", rules), Command)
+    assert isinstance(outcome("几点", rules, now=200), Question)

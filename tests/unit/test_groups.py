@@ -18,7 +18,15 @@ DEFAULTS = GroupSettings(
 
 def row(**values: Any) -> Any:
     """A row in which everything that is not named is NULL."""
-    rules = ("is_enabled", "trigger", "prefixes", "keywords", "pattern", "mention_sender")
+    rules = (
+        "is_enabled",
+        "trigger",
+        "prefixes",
+        "keywords",
+        "pattern",
+        "mention_sender",
+        "muted_until",
+    )
     switches = ("plain_text", "citations", "suggestions")
     return SimpleNamespace(**{**dict.fromkeys((*rules, *switches)), **values})
 

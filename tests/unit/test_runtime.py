@@ -20,15 +20,20 @@ from app.runtime import (
     open_runtime,
 )
 from app.utils.clock import SystemClock
-from config import Settings, load_settings
+from config import LoadedSettings, Settings, load_settings
 
 MYSQL = "mysql+pymysql://u:p@db/x"
 REDIS = "redis://cache/0"
 
 
+def loaded_of(**environ: str) -> LoadedSettings:
+    """Settings that stand in the environment and nowhere else, with where they come from."""
+    return load_settings(environ=environ, env_file=None, config_file=None)
+
+
 def settings_of(**environ: str) -> Settings:
-    """Settings that stand in the environment and nowhere else."""
-    return load_settings(environ=environ, env_file=None, config_file=None).settings
+    """The same without."""
+    return loaded_of(**environ).settings
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ async def test_every_app_has_a_client_a_limit_and_a_mode_of_its_own() -> None:
 @pytest.mark.parametrize("role", [Role.API, Role.WORKER, Role.SENDER])
 async def test_the_embedded_default_refuses_to_be_split(role: Role, tmp_path: Path) -> None:
     """A clear sentence, before anything is made."""
-    settings = settings_of(DATABASE_URL=f"sqlite:///{tmp_path}/data/bridge.db")
+    settings = loaded_of(DATABASE_URL=f"sqlite:///{tmp_path}/data/bridge.db")
 
     with pytest.raises(StartRefused, match="只能由一个进程使用"):
         await enter(settings, role)
@@ -162,7 +167,7 @@ def files_below(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
 
 
-async def enter(settings: Settings, role: Role) -> Any:
+async def enter(loaded: LoadedSettings, role: Role) -> Any:
     """Open and close."""
-    async with open_runtime(settings, role) as runtime:
+    async with open_runtime(loaded, role) as runtime:
         return runtime

@@ -149,6 +149,8 @@ async def test_whoever_speaks_makes_room_while_all_that_may_be_fetched_is_under_
         ({}, GroupRules(trigger=Trigger.PREFIX), None),
         ({}, GroupRules(trigger=Trigger.MENTION), IgnoreReason.UNSUPPORTED_TYPE),
         ({}, GroupRules(is_enabled=False), IgnoreReason.GROUP_OFF),
+        ({}, GroupRules(muted_until=NOW + 1), IgnoreReason.MUTED),
+        ({}, GroupRules(muted_until=NOW - 1), None),
         ({"from_user": WcId("wxid_ours")}, GroupRules(), IgnoreReason.OWN_MESSAGE),
         ({"timestamp": NOW - 99}, GroupRules(max_message_age=60), IgnoreReason.TOO_OLD),
     ],

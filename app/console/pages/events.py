@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 
 from app.console.gate import refusal
+from app.console.pages.pauses import paused_switches
 from app.console.visit import Visit
 from app.services.errors import StoreUnavailable
 from app.services.stages import utc_now
@@ -56,7 +57,15 @@ async def _figures(visit: Visit) -> bytes | None:
         found = await visit.parts.live.look()
     except StoreUnavailable:
         return None
-    shown = {"waiting": found.waiting, "dead": found.dead, "segments": found.open_segments}
+    paused = ",".join(one.kind for one in paused_switches(visit))
+    # The newest one is a text: browsers round such numbers.
+    shown = {
+        "waiting": found.waiting,
+        "dead": found.dead,
+        "segments": found.open_segments,
+        "paused": paused,
+        "newest": str(found.newest),
+    }
     return orjson.dumps(shown)
 
 

@@ -19,6 +19,7 @@ from app.runtime import group_defaults
 from app.services.decide import decide
 from app.services.group_table import GroupRow, GroupTable
 from app.services.groups import GroupSettings, overlaid, without_trigger
+from app.services.stages import utc_now
 from app.utils.ids import parse_id
 
 HERE: Final = "/console/groups/"
@@ -39,7 +40,7 @@ async def list_groups(visit: Visit) -> Response:
     number = max(1, parse_id(visit.asked("page")) or 1)
     rows = [row for row in await GroupTable(visit.parts.runtime.store).rows() if _fits(row, asked)]
     shown = rows[(number - 1) * PAGE : number * PAGE]
-    defaults = group_defaults(visit.parts.runtime.settings)
+    defaults = group_defaults(visit.parts.runtime.live.now)
     async with visit.parts.runtime.store.read() as connection:
         names = await read_names(connection, {str(row.bot_wc_id) for row in shown})
     return visit.page(
@@ -67,7 +68,7 @@ async def change_group(visit: Visit) -> Response:
     row = await _row(visit)
     if row is None:
         return refusal(visit, HTTPStatus.NOT_FOUND, "没有这个群。")
-    defaults = group_defaults(visit.parts.runtime.settings)
+    defaults = group_defaults(visit.parts.runtime.live.now)
     typed = read_group_form(visit.form, defaults, apps=_apps(visit))
     if typed.problem:
         values = {**values_of(row), **typed.columns}
@@ -91,7 +92,7 @@ async def _row(visit: Visit) -> GroupRow | None:
 async def _page(
     visit: Visit, row: GroupRow, values: dict[str, Any], *, problem: str = ""
 ) -> Response:
-    defaults = group_defaults(visit.parts.runtime.settings)
+    defaults = group_defaults(visit.parts.runtime.live.now)
     line = visit.request.query_params.get("line", "")[:LONGEST_LINE]
     async with visit.parts.runtime.store.read() as connection:
         names = await read_names(connection, {str(row.bot_wc_id)})
@@ -121,7 +122,8 @@ def _try(visit: Visit, row: GroupRow, line: str, defaults: GroupSettings) -> dic
         mentions=(bot,) if is_mentioned else (),
     )
     rules = _in_force(row, defaults).rules
-    outcome = decide(message, replace(rules, max_message_age=0), own_accounts=(bot,), now=0)
+    now = utc_now().timestamp()
+    outcome = decide(message, replace(rules, max_message_age=0), own_accounts=(bot,), now=now)
     if not isinstance(outcome, Question):
         why = explain(state=MessageState.IGNORED, verdict=outcome.reason)
         advice = next_step(state=MessageState.IGNORED, verdict=outcome.reason)

@@ -8,6 +8,7 @@ from loguru import logger
 from starlette.responses import Response
 
 from app.console.first_operator import make_first_operator
+from app.console.setting_state import look_at_settings
 from app.console.visit import (
     HOME,
     LOGIN,
@@ -17,9 +18,11 @@ from app.console.visit import (
     form_token,
     inner_path,
 )
+from app.models.roles import OperatorRole
 from app.services.operators import LONGEST_NAME, Operator
 from app.utils.passwords import LONGEST, SHORTEST, is_allowed
 
+WIZARD: Final = "/console/settings/wizard"
 #: A login form that was opened longer ago is opened anew.
 FORM_SECONDS: Final = 3600
 
@@ -54,11 +57,20 @@ async def _enter(visit: Visit, operator: Operator) -> Response:
     visit.operator = operator
     by = visit.deed("session.open", operator.name)
     secret = await visit.parts.sessions.open(operator, by=by)
-    response = visit.go(inner_path(visit.form.get("next")))
+    response = visit.go(await _first_page(visit))
     visit.set_cookie(response, SESSION_COOKIE, secret)
     visit.set_cookie(response, LOGIN_COOKIE, "")
     logger.info("console.login", operator=operator.name, address=visit.address)
     return response
+
+
+async def _first_page(visit: Visit) -> str:
+    """What was asked for; whoever may set the bridge up where nothing is set up begins with that."""
+    asked = inner_path(visit.form.get("next"))
+    if asked != HOME or not visit.may(OperatorRole.ADMIN):
+        return asked
+    state = await look_at_settings(visit)
+    return WIZARD if state.is_unconfigured else asked
 
 
 async def log_out(visit: Visit) -> Response:

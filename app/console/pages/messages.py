@@ -1,5 +1,6 @@
 """Messages: the list with its filters, and everything of one."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -7,10 +8,13 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from app.console.advice import next_step
+from app.console.downloads import send_table, stamped
 from app.console.gate import refusal
+from app.console.reading.log import level_of, lines_of
 from app.console.reading.messages import (
     DEFAULT_RANGE,
     MessageFilter,
+    find_conditions,
     parse_filter,
     read_messages,
 )
@@ -20,6 +24,9 @@ from app.console.verdicts import explain, known_verdicts
 from app.console.visit import Visit
 from app.models.flow import MessageId
 from app.models.message import MessageState
+from app.models.roles import OperatorRole
+from app.services.export import MESSAGE_FIELDS, Extent
+from app.services.export import read_messages as read_all
 from app.services.letters import ReplayOptions, Resumption, decide_replay
 from app.services.stages import utc_now
 from app.services.take_backs import TakeBacks
@@ -66,6 +73,27 @@ async def list_messages(visit: Visit) -> Response:
     )
 
 
+async def export_messages(visit: Visit) -> Response:
+    """All of the list as a file, the oldest first."""
+    choice = parse_filter(dict(visit.form.pairs))
+    runtime, now = visit.parts.runtime, utc_now()
+    async with runtime.store.read() as connection:
+        conditions = await find_conditions(connection, choice, now=now)
+    await visit.parts.audit.note(visit.deed("export.messages", "", after=told(choice)))
+    # An id is looked for whatever the range is.
+    extent = Extent(since=None if choice.id else choice.since(now), conditions=conditions)
+    name = stamped("messages", now, visit.parts.zone)
+    return send_table(name, MESSAGE_FIELDS, read_all(runtime.store, extent))
+
+
+def told(choice: MessageFilter) -> str:
+    """A filter for the audit: of what names a person only that it was given (pure)."""
+    open_values = {"range": choice.range, "state": choice.state, "verdict": choice.verdict}
+    named = {"person": choice.person, "group": choice.group, "q": choice.text, "id": choice.id}
+    given = {**open_values, **{name: value and "…" for name, value in named.items()}}
+    return " ".join(f"{name}={value}" for name, value in given.items() if value)
+
+
 async def show_message(visit: Visit) -> Response:
     """Everything of one message: beside the list, or as a page."""
     message_id = parse_id(visit.request.path_params["id"])
@@ -74,6 +102,9 @@ async def show_message(visit: Visit) -> Response:
         return refusal(visit, HTTPStatus.NOT_FOUND, "没有这条消息,或已按保留期限清除。")
     row = found.row
     fates = await TakeBacks(visit.parts.runtime.store).look(MessageId(row.id))
+    said: list[str] = []
+    if visit.may(OperatorRole.ADMIN):
+        said = await asyncio.to_thread(lines_of, visit.parts.runtime, row.id)
     return visit.page(
         "message_part.html" if visit.is_fragment else "message.html",
         one=found,
@@ -81,6 +112,7 @@ async def show_message(visit: Visit) -> Response:
         advice=next_step(state=row.state, verdict=row.verdict, cause=found.letter.cause),
         timeline=make_timeline(row, found.segments),
         explain=explain,
+        log_lines=[(level_of(line), line) for line in said],
         can_replay=isinstance(decide_replay(found.letter, ReplayOptions()), Resumption),
         can_recall=bool(fates.going) and row.state != MessageState.DEAD,
     )

@@ -8,9 +8,12 @@ from sqlalchemy import func, select
 from starlette.responses import Response
 
 from app.console.charts import make_chart
+from app.console.pages.pauses import SWITCHES
+from app.console.reading.last_hour import LastHour
 from app.console.reading.messages import names_of, page_of
 from app.console.reading.names import read_names
 from app.console.reading.traffic import DEFAULT_SPAN, SERIES, SPANS, Span
+from app.console.sparklines import make_sparkline
 from app.console.visit import Visit
 from app.models.account import AccountState
 from app.models.message import MESSAGES, MessageState
@@ -60,9 +63,10 @@ async def show_overview(visit: Visit) -> Response:
     asked = visit.asked("range", 8)
     chosen = asked if asked in SPANS else DEFAULT_SPAN
     span, now = SPANS[chosen], utc_now()
-    figures, traffic, known, health, queue = await asyncio.gather(
+    figures, traffic, hour, known, health, queue = await asyncio.gather(
         visit.parts.live.look(),
         visit.parts.traffic.look(chosen),
+        visit.parts.hour.look(),
         _out_of_sql(visit, now),
         visit.parts.report.look(),
         _out_of_redis(visit),
@@ -74,6 +78,7 @@ async def show_overview(visit: Visit) -> Response:
         old=OLD,
         very_old=VERY_OLD,
         traffic=traffic,
+        sparks=_sparks(hour),
         **known,
         **queue,
         chosen=chosen,
@@ -83,8 +88,22 @@ async def show_overview(visit: Visit) -> Response:
         dependency_words=DEPENDENCY_WORDS,
         dependency_names=DEPENDENCY_NAMES,
         account_words=ACCOUNT_WORDS,
+        switches=SWITCHES,
+        paused_now=visit.parts.runtime.pauses.now(),
         chart=make_chart(traffic.columns, lambda start: _label(visit, start, span)),
     )
+
+
+def _sparks(hour: LastHour) -> dict[str, str]:
+    """A line for each tile (pure)."""
+    return {
+        "received": make_sparkline(hour.received),
+        "answered": make_sparkline(hour.answered, top=1, bridges=True),
+        "first": make_sparkline(hour.first, bridges=True),
+        "waiting": make_sparkline(hour.waiting),
+        "oldest": make_sparkline(hour.oldest),
+        "dead": make_sparkline(hour.dead),
+    }
 
 
 async def _out_of_sql(visit: Visit, now: datetime) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from app.console.reading.names import find_people, read_names
 from app.console.visit import Visit
 from app.models.flow import WcId
 from app.models.message import MESSAGES
+from app.models.pause import PauseKind
 from app.services.clearing import Clearing
+from app.services.pauses import PauseTable
 from app.services.queue.keys import Keys
 from app.services.queue.overview import QueueOverview, UserQueue
 from app.services.stages import utc_now
@@ -23,6 +25,8 @@ from app.utils.ids import id_milliseconds, parse_id
 HERE: Final = "/console/queues/"
 #: Users of each line that are looked up.
 MOST: Final = 200
+#: As the tables hold it.
+LONGEST_WXID: Final = 128
 #: Of one queue.
 ELEMENTS: Final = 50
 
@@ -41,13 +45,17 @@ async def list_queues(visit: Visit) -> Response:
     else:
         found = await overview.in_line(most=MOST)
     queues = sorted(found, key=_order)[:MOST]
+    paused = [one for one in runtime.pauses.now().lasting if one.kind is PauseKind.USER]
     async with runtime.store.read() as connection:
-        names = await read_names(connection, {one.user for one in queues})
+        names = await read_names(
+            connection, {one.user for one in queues} | {one.subject for one in paused}
+        )
     return visit.page(
         "queues_part.html" if visit.is_fragment else "queues.html",
         queues=queues,
         figures=await runtime.queue.figures(),
         names=names,
+        paused=paused,
         asked=asked,
         age_of=_age_of,
     )
@@ -68,6 +76,7 @@ async def show_queue(visit: Visit) -> Response:
         rows=rows,
         names=names,
         age_of=_age_of,
+        paused=runtime.pauses.now().of(PauseKind.USER, user),
         parse_id=parse_id,
         commands=[
             f"redis-cli LRANGE '{keys.queue(user)}' 0 -1",
@@ -100,6 +109,34 @@ async def free_lease(visit: Visit) -> Response:
     await visit.parts.audit.note(visit.deed("queue.free_lease", user, before=token))
     is_freed = await QueueOverview(visit.parts.runtime.redis).free(user, token)
     return visit.go(HERE, told="lease_freed" if is_freed else "lease_gone")
+
+
+async def pause_user(visit: Visit) -> Response:
+    """Let one person's messages wait; the address or the form names them."""
+    user = visit.form.get("user").strip()
+    if not is_person(user):
+        return visit.go(HERE, told="no_person")
+    return await _pause(visit, WcId(user), is_paused=True)
+
+
+async def resume_user(visit: Visit) -> Response:
+    """Let one person's messages be answered again."""
+    return await _pause(visit, WcId(visit.form.get("user")), is_paused=False)
+
+
+async def _pause(visit: Visit, user: WcId, *, is_paused: bool) -> Response:
+    runtime = visit.parts.runtime
+    table = PauseTable(runtime.store)
+    by = visit.deed("queue.pause" if is_paused else "queue.resume", user)
+    await (table.begin if is_paused else table.end)(PauseKind.USER, user, by=by)
+    await runtime.pauses.load()
+    return visit.go(HERE, told="person_paused" if is_paused else "person_resumed")
+
+
+def is_person(text: str) -> bool:
+    """Whether it may be somebody's wxid (pure)."""
+    is_short = 0 < len(text) <= LONGEST_WXID
+    return is_short and text.isprintable() and not text.endswith("@chatroom")
 
 
 def _age_of(queue: UserQueue) -> float | None:

@@ -65,7 +65,7 @@ class Playground:
             return self._html("closed.html", "", FORBIDDEN, reason=reason)
         settings = self._runtime.settings
         origin = gateway_origin(settings.playground.gateway_url, request.headers.get("host", ""))
-        asks_by_mention = settings.groups.trigger == "mention"
+        asks_by_mention = self._runtime.live.now.groups.trigger == "mention"
         return self._html("page.html", origin, gateway=origin, asks_by_mention=asks_by_mention)
 
     async def file(self, name: str, request: Request) -> Response:

@@ -42,6 +42,28 @@ document.addEventListener("input", (event) => {
   if (wanted !== undefined) event.target.form.querySelector("[data-confirmed]").disabled = event.target.value.trim() !== wanted;
 });
 
+// A connection is tested with what is typed; nothing that was typed is lost by it.
+document.addEventListener("submit", async (event) => {
+  const button = event.submitter;
+  if (button?.dataset.test === undefined) return;
+  event.preventDefault();
+  const place = document.getElementById("tested");
+  const busy = document.createElement("p");
+  busy.className = "checked is-busy";
+  busy.textContent = button.dataset.test;
+  place.replaceChildren(busy);
+  button.disabled = true;
+  try {
+    const body = new URLSearchParams(new FormData(event.target));
+    const answer = await fetch(button.formAction, { method: "POST", body, headers: { "X-Fragment": "1" } });
+    place.innerHTML = await answer.text();
+  } catch (error) {
+    busy.textContent = String(error);
+  } finally {
+    button.disabled = false;
+  }
+});
+
 // A replay says how far it is until it is over.
 const polled = document.querySelector("[data-poll]");
 async function poll() {

@@ -25,7 +25,16 @@ function connect() {
   addEventListener("pagehide", () => stream.close(), { once: true });
 }
 
+async function showPauses(paused) {
+  const bar = document.getElementById("paused");
+  if (!bar || bar.dataset.paused === paused) return;
+  bar.dataset.paused = paused;
+  const answer = await fetch("/console/pauses/", { headers: { "X-Fragment": "1" } });
+  if (answer.ok) bar.innerHTML = await answer.text();
+}
+
 function show(figures) {
+  showPauses(figures.paused);
   for (const place of document.querySelectorAll("[data-figure]")) {
     const value = figures[place.dataset.figure];
     place.textContent = value > 999 ? "999+" : String(value);
@@ -33,10 +42,20 @@ function show(figures) {
   }
 }
 
+// Whoever reads a line does not want it to move on.
+document.addEventListener("click", (event) => {
+  const hold = event.target.closest("[data-hold]");
+  const part = hold && document.querySelector("[data-live]");
+  if (!part) return;
+  const isHeld = part.toggleAttribute("data-held");
+  hold.setAttribute("aria-pressed", String(isHeld));
+  hold.textContent = isHeld ? hold.dataset.resume : hold.dataset.pause;
+});
+
 // Parts that change by themselves are read again, one at a time, and not while somebody uses them.
 let isBusy = false;
 async function refresh() {
-  const part = document.querySelector("[data-live]");
+  const part = document.querySelector("[data-live]:not([data-held])");
   if (!part || isBusy || document.hidden || part.contains(document.activeElement)) return;
   isBusy = true;
   try {

@@ -157,8 +157,16 @@ def breaker_conditions(breakers: Iterable[OpenBreaker]) -> list[Condition]:
     ]
 
 
-def waiting_conditions(figures: Figures, *, now: float, longest: float) -> list[Condition]:
-    """The oldest message waits too long; *longest* is in seconds, 0: whatever it waits."""
+def waiting_conditions(
+    figures: Figures, *, now: float, longest: float, is_paused: bool = False
+) -> list[Condition]:
+    """
+    The oldest message waits too long.
+
+    Args:
+        longest: in seconds; 0: whatever it waits.
+        is_paused: an operator has paused taking or sending.
+    """
     since = figures.oldest_since
     if not longest or since is None or now - since.timestamp() <= longest:
         return []
@@ -169,7 +177,9 @@ def waiting_conditions(figures: Figures, *, now: float, longest: float) -> list[
             code="waits_long",
             title="消息等得太久",
             text=f"最久的一条消息已等了 {now - since.timestamp():.0f} 秒,共有 {figures.waiting} 条在等。",
-            advice="请看 python -m app.cli queue list:谁在等、等什么;再看健康检查里 Dify 是否正常。",
+            advice="操作员暂停了收取或发送(健康检查的 pauses);恢复用后台,或 python -m app.cli resume。"
+            if is_paused
+            else "请看 python -m app.cli queue list:谁在等、等什么;再看健康检查里 Dify 是否正常。",
             since=since.timestamp(),
             amount=figures.waiting,
         )

@@ -28,6 +28,8 @@ class Why(StrEnum):
     #: As many as it may send on one day.
     DAY = "day"
     QUIET = "quiet_hours"
+    #: An operator has paused sending.
+    PAUSED = "paused"
     #: Its groups wait for something of their own: a refusal, an echo.
     GROUP = "group"
     THROTTLED = "throttled"

@@ -32,6 +32,8 @@ REMEMBERED: Final = 86_400
 DIFY: Final = "dify"
 #: Places of an app: no peer that can be down, but one that users are parked for.
 LIMIT: Final = "limit"
+#: What an operator has paused: likewise no peer, and no breaker.
+PAUSE: Final = "pause"
 PEER_KINDS: Final = (DIFY, "account")
 
 
@@ -50,8 +52,13 @@ def account_peer(bot: WcId) -> str:
     return f"account:{bot}"
 
 
+def pause_peer(kind: str, subject: str = "") -> str:
+    """What an operator has paused, as what its users are parked for."""
+    return f"{PAUSE}:{kind}:{subject}" if subject else f"{PAUSE}:{kind}"
+
+
 def kind_of(peer: str) -> str:
-    """One of ``PEER_KINDS``, or ``LIMIT``."""
+    """One of ``PEER_KINDS``, ``LIMIT`` or ``PAUSE``."""
     return peer.partition(":")[0]
 
 

@@ -72,6 +72,11 @@ class Keys:
         return f"{self.namespace}ecloud:limit:{app}"
 
     @property
+    def restarts(self) -> str:
+        """HASH process → JSON of what it waits for a restart to have."""
+        return f"{self.namespace}ecloud:restarts"
+
+    @property
     def spilling(self) -> str:
         """ZSET of processes whose spill files have something that SQL does not know yet."""
         return f"{self.namespace}ecloud:spilling"
@@ -165,6 +170,11 @@ class Keys:
     def replay(self, job_id: str) -> str:
         """HASH how far a replay is that was started in the console; goes after an hour."""
         return f"{self.namespace}ecloud:replay:{job_id}"
+
+    @property
+    def refresh(self) -> str:
+        """STRING JSON of the last refresh of contacts that was started in the console; goes after a day."""
+        return f"{self.namespace}ecloud:refresh"
 
     def shared(self) -> tuple[str, ...]:
         """The first KEYS of every script, in the order of ``scripts/common.lua``."""

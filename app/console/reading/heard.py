@@ -1,0 +1,90 @@
+"""For the wizard: whether the gateway has posted anything, and the groups that were seen."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+
+from app.models.account import Group
+from app.models.contact import CONTACTS
+from app.models.message import MESSAGES
+from app.services.store import Store
+from app.utils.ids import id_at
+
+#: Groups that are shown.
+MOST: Final = 8
+
+_M, _C = MESSAGES.c, CONTACTS.c
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """Callbacks of a time."""
+
+    count: int
+    #: Of the last one; None: there was none.
+    last_at: datetime | None
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """A group that was seen."""
+
+    id: int
+    group_id: str
+    #: Empty: the gateway was not asked yet.
+    name: str
+    first_seen_at: datetime
+
+
+async def read_heard(store: Store, *, since: int) -> Heard:
+    """
+    What was posted since a moment.
+
+    Args:
+        since: seconds since 1970.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    meant = _M.id >= id_at(since)
+    async with store.read() as connection:
+        count = await connection.scalar(select(func.count()).where(meant))
+        last = (
+            await connection.execute(
+                select(_M.received_at, _M.verdict).where(meant).order_by(_M.id.desc()).limit(1)
+            )
+        ).first()
+    return Heard(
+        count=count or 0,
+        last_at=last.received_at if last else None,
+        verdict=(last.verdict or "") if last else "",
+    )
+
+
+async def read_rooms(store: Store) -> list[Room]:
+    """
+    The groups that were seen last, the newest first.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    statement = (
+        select(Group.id, Group.group_id, Group.first_seen_at, _C.nick_name)
+        .outerjoin(CONTACTS, _C.wc_id == Group.group_id)
+        .order_by(Group.id.desc())
+        .limit(MOST)
+    )
+    async with store.read() as connection:
+        rows = (await connection.execute(statement)).all()
+    return [
+        Room(
+            id=row.id,
+            group_id=row.group_id,
+            name=row.nick_name or "",
+            first_seen_at=row.first_seen_at,
+        )
+        for row in rows
+    ]
