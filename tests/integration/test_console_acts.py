@@ -133,8 +133,10 @@ async def test_a_muted_group_is_told_and_its_questions_have_a_verdict_of_their_o
         page = await operator.get(f"/console/talks/?group={GROUP}")
         rules = site.inside.runtime.groups.settings(WcId("wxid_bot"), WcId(GROUP)).rules
         tried = await operator.get("/console/groups/1?line=几点开门")
+        listed = await operator.get("/console/groups/")
         unmuted = await operator.send("/console/talks/mute", group=GROUP, minutes="0")
         after = await operator.get(f"/console/talks/?group={GROUP}")
+        listed_after = await operator.get("/console/groups/")
         tried_after = await operator.get("/console/groups/1?line=几点开门")
         kept = await deeds(site, "group.mute")
 
@@ -143,6 +145,7 @@ async def test_a_muted_group_is_told_and_its_questions_have_a_verdict_of_their_o
     assert "静音到" in page.words
     assert 29 * 60 < rules.muted_until - utc_now().timestamp() <= 30 * 60
     assert "操作员让机器人在这个群里静音" in tried.words
+    assert ["静音" in page.words for page in (listed, listed_after)] == [True, False]
     assert unmuted.place.endswith("told=unmuted")
     assert "静音到" not in after.words
     assert "会回答" in tried_after.words

@@ -51,6 +51,7 @@ async def list_groups(visit: Visit) -> Response:
         total=len(rows),
         number=number,
         has_more=len(rows) > number * PAGE,
+        moment=utc_now().timestamp(),
         trigger_words=TRIGGER_WORDS,
     )
 
