@@ -56,5 +56,6 @@ PICTURES = (
     ),
     Picture(file="guide/failures.png", path="failures/", width=1000, height=640),
     Picture(file="guide/estimate.png", path="failures/", width=1000, height=520, act=_mark_cause),
+    Picture(file="guide/wizard.png", path="settings/wizard/gateway", width=1000, height=520),
     Picture(file="guide/group.png", path="groups/1?line=几点开门", width=1100, height=620),
 )
