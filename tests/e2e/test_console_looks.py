@@ -236,7 +236,7 @@ def test_pictures_of_the_documents_are_taken_and_are_small(
         # What somebody tried is for the tests, not for the documents.
         connection.execute("UPDATE messages SET text = '发票抬头写什么?' WHERE text = ?", [HOSTILE])
     sizes = playground_pictures(chromium, shown.stage.address, goal)
-    person = Person(chromium, shown, "operator")
+    person = Person(chromium, shown, "admin")
     page = person.visit.page
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     for one in PICTURES:
