@@ -131,9 +131,10 @@ async def test_a_process_that_leaves_frees_its_share_at_once(
     await one.limits.leave(APP)
     assert (await two.tell()).share == 8
 
-    monkeypatch.setattr(limits, "GONE_SECONDS", 0.01)
-    await asyncio.sleep(0.02)
-    assert (await one.tell()).share == 8
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "GONE_SECONDS", 0.01)
+        await asyncio.sleep(0.02)
+        assert (await one.tell()).share == 8
     assert (await one.limits.look(APP)).processes == 1
 
 

@@ -75,6 +75,10 @@ async def test_no_table_knows_the_person_any_more_and_others_are_untouched(
         await bridge.until_settled(3)
         for action in ("queue.clear", "queue.free_lease"):
             await Audit(store).note(Deed(operator="admin", action=action, subject=first))
+        # The group's members are looked up beside the answers.
+        await bridge.until_rows(
+            f"SELECT 1 FROM group_members WHERE wc_id = '{second}' AND nick_name <> ''"
+        )
         others = await traces(store, second, "别人的")
         counted = await bridge.rows("SELECT count(*) AS n FROM messages")
         assert {"messages", "audit_log"} <= (await traces(store, first)).keys()
