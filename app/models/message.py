@@ -28,6 +28,9 @@ class MessageState(StrEnum):
     LEFT = "left"
 
 
+#: The index that holds all that is counted by state and cause.
+COUNTED_BY = "ix_messages_state_id_verdict"
+
 UNFINISHED = (MessageState.RECEIVED, MessageState.PROCESSING)
 
 

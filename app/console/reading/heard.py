@@ -14,6 +14,8 @@ from app.utils.ids import id_at
 
 #: Groups that are shown.
 MOST: Final = 8
+#: Callbacks that are counted: whoever waits for the first one wants no more.
+MOST_COUNTED: Final = 100
 
 _M, _C = MESSAGES.c, CONTACTS.c
 
@@ -22,10 +24,16 @@ _M, _C = MESSAGES.c, CONTACTS.c
 class Heard:
     """Callbacks of a time."""
 
+    #: ``MOST_COUNTED``: so many or more.
     count: int
     #: Of the last one; None: there was none.
     last_at: datetime | None
     verdict: str
+
+    @property
+    def told(self) -> str:
+        """The count as it is shown."""
+        return f"{self.count}+" if self.count >= MOST_COUNTED else str(self.count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +59,8 @@ async def read_heard(store: Store, *, since: int) -> Heard:
     """
     meant = _M.id >= id_at(since)
     async with store.read() as connection:
-        count = await connection.scalar(select(func.count()).where(meant))
+        some = select(_M.id).where(meant).limit(MOST_COUNTED).subquery()
+        count = await connection.scalar(select(func.count()).select_from(some))
         last = (
             await connection.execute(
                 select(_M.received_at, _M.verdict).where(meant).order_by(_M.id.desc()).limit(1)

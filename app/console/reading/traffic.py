@@ -12,15 +12,12 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.models.message import MESSAGES, MessageState
+from app.models.message import COUNTED_BY, MESSAGES, MessageState
 from app.utils.ids import EPOCH_MS, LOW_BITS, id_at
 
 #: Answers of which the times are looked at, the newest.
 SAMPLES: Final = 500
 SECOND_MS: Final = 1000
-
-#: Holds everything that is counted.
-COUNTED_BY: Final = "ix_messages_state_id_verdict"
 
 _M = MESSAGES.c
 
