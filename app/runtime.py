@@ -52,7 +52,7 @@ from app.services.forms import Forms
 from app.services.gateways import Gateways
 from app.services.groups import Groups, GroupSettings
 from app.services.inbox import Inbox
-from app.services.live_settings import LiveBounds, LiveSettings
+from app.services.live_settings import LiveSettings
 from app.services.metrics import Metrics
 from app.services.outbox import Outbox
 from app.services.overrides import Overrides
@@ -67,6 +67,7 @@ from app.services.queue.restarts import Restarts
 from app.services.queue.spill_signs import SpillSigns
 from app.services.recalls import Recalls
 from app.services.reception import Reception
+from app.services.room import Bounds
 from app.services.room_news import RoomNewsBook
 from app.services.spill import Spill
 from app.services.stages import Stages
@@ -264,7 +265,7 @@ def _assemble(
         stages=stages,
         ids=IdMaker(),
         clock=clock,
-        bounds=LiveBounds(live),
+        bounds=lambda: bounds_of(live.now),
         keep_ignored_text=processing.keep_ignored_text,
     )
     accounts = Accounts(store)
@@ -352,6 +353,12 @@ def make_inspection(settings: Settings, store: Store, redis: Redis, clock: Clock
         allow_eviction = settings.message_processing.allow_redis_eviction
         looks[REDIS] = redis_look(redis, clock, allow_eviction=allow_eviction)
     return Inspection(looks)
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """How much may wait."""
+    processing = settings.message_processing
+    return Bounds(per_user=processing.max_queue_length, in_all=processing.max_waiting)
 
 
 def group_defaults(settings: Settings) -> GroupSettings:

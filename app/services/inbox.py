@@ -6,6 +6,7 @@ the spill file. Only when both fail does ``accept`` raise.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from loguru import logger
 
@@ -25,7 +26,7 @@ from app.services.inbox_queue import InboxQueue, Waiting
 from app.services.inbox_rows import InboxRow, make_row
 from app.services.inbox_table import InboxTable, Standing
 from app.services.queue.protocol import MessageQueue
-from app.services.room import Bounded, Room
+from app.services.room import Bounds, Room
 from app.services.spill import Spill
 from app.services.spill_replay import SpillReplay
 from app.services.stages import Stages, utc_now
@@ -52,7 +53,7 @@ class Inbox:
         stages: Stages,
         ids: IdMaker,
         clock: Clock,
-        bounds: Bounded,
+        bounds: Callable[[], Bounds],
         keep_ignored_text: bool,
     ) -> None:
         self._table = InboxTable(store)

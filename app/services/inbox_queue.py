@@ -7,7 +7,7 @@ in; only a bound that is reached refuses a question. While the queue cannot say,
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -19,7 +19,7 @@ from app.services.errors import QueueUnavailable, StoreUnavailable
 from app.services.inbox_rows import InboxRow
 from app.services.inbox_table import SQL_SECONDS
 from app.services.queue.protocol import Enqueued, Entry, MessageQueue
-from app.services.room import Bounded, Refusals, Room
+from app.services.room import Bounds, Refusals, Room
 from app.services.stages import Stages, utc_now
 from app.services.store import Store
 from app.utils.clock import Clock
@@ -62,7 +62,7 @@ class InboxQueue:
         queue: MessageQueue,
         stages: Stages,
         clock: Clock,
-        bounds: Bounded,
+        bounds: Callable[[], Bounds],
         room: Room,
     ) -> None:
         self._store = store
@@ -128,12 +128,13 @@ class InboxQueue:
         later = [Enqueued.REBUILDING] * len(rows)
         if not rows or self._clock.monotonic() < self._redis_away_until:
             return later
+        bounds = self._bounds()
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 return await self._queue.enqueue(
                     [entry_of(row) for row in rows],
-                    user_bound=self._bounds.per_user,
-                    all_bound=self._bounds.in_all,
+                    user_bound=bounds.per_user,
+                    all_bound=bounds.in_all,
                     trusts_seen=trusts_seen,
                 )
         except (QueueUnavailable, TimeoutError) as error:

@@ -37,23 +37,6 @@ class LiveSettings:
         return frozenset(changed)
 
 
-class LiveBounds:
-    """How much may wait, as the settings say at the moment."""
-
-    def __init__(self, live: LiveSettings) -> None:
-        self._live = live
-
-    @property
-    def per_user(self) -> int:
-        """Of one user."""
-        return self._live.now.message_processing.max_queue_length
-
-    @property
-    def in_all(self) -> int:
-        """Of all users together."""
-        return self._live.now.message_processing.max_waiting
-
-
 def waits_for_restart(now: Settings, wanted: Settings) -> list[str]:
     """Names of the settings that a process has only after a restart (pure)."""
     return [name for name in differing(now, wanted) if name not in LIVE]

@@ -6,9 +6,9 @@ second; what is over is kept for a while, since the time in it is nobody's fault
 """
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from loguru import logger
@@ -23,13 +23,13 @@ from app.services.queue.breakers import pause_peer
 from app.services.stages import utc_now
 from app.services.store import Store
 from app.utils.loops import stopped_within
+from app.utils.periods import Period, merged, overlap
 
 LOOK_SECONDS: Final = 1.0
 #: So long a pause is remembered that is over; nothing waits longer.
 KEPT: Final = timedelta(days=30)
 
 _P = PAUSES.c
-Span = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +86,7 @@ class Paused:
         lasting = {pause_peer(one.kind, one.subject) for one in self.lasting}
         return self.is_known and peer not in lasting
 
-    def spans(self, now: datetime, *kinds: PauseKind, user: WcId | None = None) -> list[Span]:
+    def spans(self, now: datetime, *kinds: PauseKind, user: WcId | None = None) -> list[Period]:
         """When these were in force, up to now; overlapping ones are one."""
         found = (
             (one.began_at, one.ended_at or now)
@@ -98,24 +98,6 @@ class Paused:
     def seconds(self, since: datetime, now: datetime, user: WcId) -> float:
         """For how much of the time since then this person's questions had to wait for operators."""
         return overlap([(since, now)], self.spans(now, *PauseKind, user=user))
-
-
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same time without overlaps (pure)."""
-    found: list[Span] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((begin, end))
-    return found
-
-
-def overlap(some: Iterable[Span], others: Iterable[Span]) -> float:
-    """Seconds that lie in both; *others* do not overlap each other (pure)."""
-    others = list(others)
-    pairs = (min(end, to) - max(begin, since) for begin, end in some for since, to in others)
-    return sum(max(0.0, pair.total_seconds()) for pair in pairs)
 
 
 class PauseTable:
@@ -216,11 +198,7 @@ def _period(row: Any) -> PausePeriod:
 def _tell(before: Paused, after: Paused) -> None:
     """What is news; of single people no more than that."""
     was, lasts = set(before.lasting), set(after.lasting)
-    for one in sorted(lasts - was, key=_began):
+    for one in sorted(lasts - was, key=attrgetter("began_at")):
         logger.warning("pause.began 操作员暂停", what=one.kind.value, since=one.began_at)
-    for one in sorted(was - lasts, key=_began):
+    for one in sorted(was - lasts, key=attrgetter("began_at")):
         logger.warning("pause.ended 操作员恢复", what=one.kind.value, since=one.began_at)
-
-
-def _began(one: PausePeriod) -> datetime:
-    return one.began_at

@@ -4,9 +4,9 @@ rebuilt. What waits is counted in SQL; while that is away, too, by what this pro
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -25,20 +25,6 @@ _WAITS = MESSAGES.c.state.in_(UNFINISHED)
 _TOTAL = select(func.count()).where(_WAITS)
 
 
-class Bounded(Protocol):
-    """How much may wait at the moment."""
-
-    @property
-    def per_user(self) -> int:
-        """Of one user."""
-        ...
-
-    @property
-    def in_all(self) -> int:
-        """Of all users together."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
     """How much may wait."""
@@ -50,7 +36,7 @@ class Bounds:
 class Room:
     """Counts what waits, roughly: other processes take questions in at the same time."""
 
-    def __init__(self, *, store: Store, clock: Clock, bounds: Bounded) -> None:
+    def __init__(self, *, store: Store, clock: Clock, bounds: Callable[[], Bounds]) -> None:
         self._store = store
         self._clock = clock
         self._bounds = bounds
@@ -97,9 +83,10 @@ class Room:
 
     def _reason(self, of_user: int, in_all: int) -> RefuseReason | None:
         """Why one more has no room beside so many."""
-        if of_user >= self._bounds.per_user:
+        bounds = self._bounds()
+        if of_user >= bounds.per_user:
             return RefuseReason.USER_QUEUE_FULL
-        return RefuseReason.TOO_MANY_WAITING if in_all >= self._bounds.in_all else None
+        return RefuseReason.TOO_MANY_WAITING if in_all >= bounds.in_all else None
 
     async def _count(self, users: set[str], new: int) -> dict[str, int]:
         """What waits for these users and, now and then, in all; the new ones included."""

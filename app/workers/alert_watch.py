@@ -81,7 +81,7 @@ class SharedWatch:
     #: Seconds; 0: whatever waits.
     longest_wait: float
     #: What operators have paused now.
-    paused: Callable[[], Paused] = Paused
+    paused: Callable[[], Paused]
 
     async def look(self, tallies: Mapping[str, Tally] | None, now: float) -> Seen:
         """See ``Watch``."""

@@ -36,7 +36,7 @@ class Availability:
         accounts: Accounts,
         pace: OwnPace,
         clock: Clock,
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         self._paused = paused
         self._bot = bot

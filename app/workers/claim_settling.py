@@ -55,7 +55,7 @@ class ClaimSettling:
         metrics: Metrics,
         clock: Clock,
         failure_reply: Callable[[], str],
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         """
         Args:
@@ -198,7 +198,7 @@ class ClaimSettling:
             logger.warning("message.lease_left", error=error)
 
     def waited(self, claim: Claim, turn: Turn | None) -> float:
-        """Seconds since then, without those in which an operator had it wait."""
+        """Seconds for which it has waited, without those in which an operator had it wait."""
         since = self.waits_since(claim, turn)
         now = datetime.fromtimestamp(self._clock.time(), UTC)
         return (now - since).total_seconds() - self._paused().seconds(since, now, claim.user)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from app.services.pauses import Span, merged, overlap
+from app.utils.periods import Period, merged, overlap
 
 #: Older outages are forgotten: an answer that outlived so many has waited for other reasons.
 REMEMBERED = 100
@@ -27,7 +27,7 @@ class Outages:
         *,
         down_since: datetime | None = None,
         now: datetime = _LONG_AGO,
-        ended: Iterable[tuple[datetime, datetime]] = (),
+        ended: Iterable[Period] = (),
     ) -> None:
         """
         Args:
@@ -35,7 +35,7 @@ class Outages:
             now: the present, if it is down.
             ended: what is over, as (begin, end).
         """
-        self._ended: deque[tuple[datetime, datetime]] = deque(ended, maxlen=REMEMBERED)
+        self._ended: deque[Period] = deque(ended, maxlen=REMEMBERED)
         self._since = down_since
         #: The end of the last pause: nobody tried later than that yet.
         self._until = _LONG_AGO if down_since is None else now - JUST_NOW
@@ -53,7 +53,7 @@ class Outages:
             self._ended.append((self._since, min(self._until, now)))
             self._since = None
 
-    def waited(self, since: datetime, now: datetime, paused: Iterable[Span] = ()) -> float:
+    def waited(self, since: datetime, now: datetime, paused: Iterable[Period] = ()) -> float:
         """
         Seconds between *since* and *now* in which the account was down.
 

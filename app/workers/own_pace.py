@@ -41,7 +41,7 @@ class OwnPace:
         metrics: Metrics,
         clock: Clock,
         holder: str,
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         """
         Args:

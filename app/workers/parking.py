@@ -48,7 +48,7 @@ class ParkingKeeper:
         breakers: Breakers,
         keep_probes: Callable[[], Awaitable[None]],
         desks: Desks,
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         self._paused = paused
         self._queue = queue

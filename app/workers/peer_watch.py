@@ -78,7 +78,7 @@ class PeerWatch:
         queue: MessageQueue,
         breakers: Breakers,
         quiet_left: Callable[[], float],
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         """
         Args:

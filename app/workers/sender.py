@@ -73,7 +73,7 @@ class AccountSender:
         clock: Clock,
         rng: random.Random,
         settings: SenderSettings,
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         self._bot = bot
         self._lease = lease

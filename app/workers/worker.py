@@ -98,7 +98,7 @@ class Worker:
         tracer: Tracer,
         clock: Clock,
         settings: WorkerSettings,
-        paused: Callable[[], Paused] = Paused,
+        paused: Callable[[], Paused],
     ) -> None:
         self._paused = paused
         self._queue = queue

@@ -101,7 +101,7 @@ class Parts:
             stages=self.stages,
             ids=options.pop("ids", None) or IdMaker(),
             clock=SystemClock(),
-            bounds=bounds,
+            bounds=lambda: bounds,
             keep_ignored_text=False,
             **options,
         )

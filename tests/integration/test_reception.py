@@ -74,7 +74,7 @@ class Office:
             stages=Stages(store),
             ids=IdMaker(),
             clock=SystemClock(),
-            bounds=Bounds(per_user=3, in_all=100),
+            bounds=lambda: Bounds(per_user=3, in_all=100),
             keep_ignored_text=False,
         )
         self.reception = Reception(

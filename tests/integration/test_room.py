@@ -209,6 +209,6 @@ async def test_rows_that_others_have_settled_meanwhile_are_not_refused(
 ) -> None:
     """Nothing waits: nobody is beyond a bound."""
     bounds = Bounds(per_user=1, in_all=1)
-    room = Room(store=store_factory(), clock=SystemClock(), bounds=bounds)
+    room = Room(store=store_factory(), clock=SystemClock(), bounds=lambda: bounds)
 
     assert await room.refusals([]) == {}

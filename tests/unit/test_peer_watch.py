@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.models.flow import Asking, MessageId, Segment, WcId
+from app.services.pauses import Paused
 from app.services.queue.breakers import BreakerLook, BreakerState, account_peer, dify_peer
 from app.workers.peer_watch import PeerWatch
 from tests.fixtures.callbacks import BOT, USER, make_turn
@@ -56,6 +57,7 @@ async def test_the_rest_of_an_answer_waits_for_dify_and_for_nobody_else(
         queue=None,  # type: ignore[arg-type]
         breakers=breakers,  # type: ignore[arg-type]
         quiet_left=lambda: 0.0,
+        paused=Paused,
     )
     admission = await watch.admit(make_turn(MessageId(1), begun=begun, asking=asking))
 
@@ -70,6 +72,7 @@ async def test_in_quiet_hours_nobody_is_asked_and_the_account_is_the_reason() ->
         queue=None,  # type: ignore[arg-type]
         breakers=breakers,  # type: ignore[arg-type]
         quiet_left=lambda: 3600.0,
+        paused=Paused,
     )
     admission = await watch.admit(make_turn(MessageId(1)))
     begun = await watch.admit(make_turn(MessageId(1), begun=BEGUN, asking=UNHEARD))
