@@ -7,7 +7,7 @@ is away has the same gateway and the same apps; only its owner can read it.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +55,19 @@ def settle(outside: Outside) -> LoadedSettings:
     try:
         return outside.settled(stored, warnings=warnings)
     except SettingsError as error:
-        raise SettingsError(_with_way_out(one, stored) for one in error.problems) from None
+        others = _problems_without_console(outside)
+        raise SettingsError(
+            one if one in others else _with_way_out(one, stored) for one in error.problems
+        ) from None
+
+
+def _problems_without_console(outside: Outside) -> Sequence[Problem]:
+    """What is wrong whatever the console changed."""
+    try:
+        outside.settled({})
+    except SettingsError as error:
+        return error.problems
+    return ()
 
 
 def _with_way_out(problem: Problem, stored: Mapping[str, Any]) -> Problem:
@@ -71,9 +83,8 @@ def _with_way_out(problem: Problem, stored: Mapping[str, Any]) -> Problem:
 
 def folder_of(database_url: str) -> Path:
     """Where files of this installation lie: beside the SQLite file, else ``data``."""
-    url = async_url(database_url)
-    if url.get_backend_name() == "sqlite":
-        return Path(str(url.database)).parent
+    if is_sqlite(database_url):
+        return Path(str(async_url(database_url).database)).parent
     return Path("data")
 
 

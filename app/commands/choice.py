@@ -11,6 +11,7 @@ from app.commands.output import WRONG_USE, fail
 from app.utils.ids import parse_id
 
 if TYPE_CHECKING:
+    from app.models.flow import WcId
     from app.services.dead_letters import Choice
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -25,6 +26,15 @@ Cause = Annotated[
 ]
 User = Annotated[str | None, typer.Option("--user", help="提问的人的 wxid")]
 Group = Annotated[str | None, typer.Option("--group", help="群的编号")]
+
+
+def parse_wxid(text: str) -> "WcId":
+    """A wxid as it was typed; ends the command where it can be none."""
+    from app.models.flow import WcId  # noqa: PLC0415 - late
+
+    if not text.strip() or not text.isprintable():
+        fail("wxid 是空的,或有看不见的字符。", WRONG_USE)
+    return WcId(text.strip())
 
 
 def chosen(

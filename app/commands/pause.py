@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.choice import parse_wxid
 from app.commands.database import with_database
-from app.commands.output import WRONG_USE, AsJson, fail, print_json, printable
+from app.commands.output import AsJson, print_json, printable
 
 if TYPE_CHECKING:
     from app.services.store import Store
@@ -65,13 +66,10 @@ def _change(kind: str, user: str = "", *, is_paused: bool, as_json: bool) -> Non
     from app.services.audit import ON_THE_MACHINE, Deed  # noqa: PLC0415 - late
     from app.services.pauses import PauseTable  # noqa: PLC0415 - late
 
-    if kind == "user" and (not user.strip() or not user.isprintable()):
-        fail("wxid 是空的,或有看不见的字符。", WRONG_USE)
-    action = (
-        f"queue.{'pause' if is_paused else 'resume'}"
-        if user
-        else ("pause.begin" if is_paused else "pause.end")
-    )
+    if kind == "user":
+        user = parse_wxid(user)
+    begin, end = ("queue.pause", "queue.resume") if user else ("pause.begin", "pause.end")
+    action = begin if is_paused else end
     by = Deed(operator=ON_THE_MACHINE, action=action, subject=user or kind)
 
     async def work(store: "Store") -> bool:

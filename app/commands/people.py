@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands.choice import parse_wxid
 from app.commands.database import with_database
 from app.commands.output import FAILED, WRONG_USE, AsJson, fail, load, print_json, printable
 
@@ -20,6 +21,7 @@ people = typer.Typer(help="查看、抹去一个人的数据。", no_args_is_hel
 @people.command("show")
 def people_show(person: Person, *, as_json: AsJson = False) -> None:
     """各表里有这个人多少行,Dify 里有他多少个会话(只读)。"""
+    person = parse_wxid(person)
     held = _look_up(person)
     if as_json:
         print_json({"user": printable(person), **_shown(held)})
@@ -38,6 +40,7 @@ def people_erase(
     as_json: AsJson = False,
 ) -> None:
     """抹去一个人:他的联系人、会话、对话记录和消息内容。不能恢复;等待中的问题不再回答。"""
+    person = parse_wxid(person)
     held = _look_up(person)
     if held.is_own:
         fail("这是我们自己的微信号,不是群成员。", WRONG_USE)
@@ -65,9 +68,6 @@ def people_erase(
 
 def _look_up(person: str) -> "Held":
     from app.models.flow import WcId  # noqa: PLC0415 - late
-
-    if not person.strip() or not person.isprintable():
-        fail("wxid 是空的,或有看不见的字符。", WRONG_USE)
 
     async def work(store: "Store") -> "Held":
         from app.services.erasure import look_up  # noqa: PLC0415 - late

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from app.commands.choice import parse_wxid
 from app.commands.database import with_database
 from app.commands.output import (
     WRONG_USE,
     AsJson,
     fail,
-    load,
     local_time,
+    outer_setting,
     print_json,
     print_table,
     printable,
@@ -100,8 +101,7 @@ def queue_clear(
     """放弃一个用户等待的全部消息,正在处理的那条除外;每条记为死信 failed:cleared,可以重放。"""
     from app.models.flow import WcId  # noqa: PLC0415 - late
 
-    if not user.strip() or not user.isprintable():
-        fail("wxid 是空的,或有看不见的字符。", WRONG_USE)
+    user = parse_wxid(user)
     waits = _ask_queue(lambda overview: overview.user(WcId(user), elements=1))
     if not yes:
         typer.echo(f"{user} 有 {0 if waits is None else waits.depth} 条消息。", err=True)
@@ -124,7 +124,7 @@ def _clear(user: str) -> int:
     from app.services.queue.redis_queue import RedisQueue  # noqa: PLC0415 - late
     from app.utils.redis_client import close_redis, make_redis  # noqa: PLC0415 - late
 
-    url = reachable_redis_url(load().settings.redis_url.get_secret_value())
+    url = reachable_redis_url(outer_setting("redis_url").get_secret_value())
     by = Deed(operator=ON_THE_MACHINE, action="queue.clear", subject=user)
 
     async def work(store: "Store") -> int:
@@ -220,7 +220,7 @@ def _ask_queue(look: Callable[["QueueOverview"], Coroutine[Any, Any, T]]) -> T:
     from app.services.queue.overview import QueueOverview  # noqa: PLC0415 - late
     from app.utils.redis_client import close_redis, make_redis  # noqa: PLC0415 - late
 
-    configured = load().settings.redis_url.get_secret_value()
+    configured = outer_setting("redis_url").get_secret_value()
     try:
         url = reachable_redis_url(configured)
     except ValueError as error:

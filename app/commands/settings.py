@@ -96,17 +96,14 @@ def settings_set(
         fail(f"{name} 是密钥,命令行会被记下来:请用 --stdin 从标准输入给出。", WRONG_USE)
     if value is None:
         value = typer.get_text_stream("stdin").read(LONGEST_INPUT).strip()
-    from app.services.setting_desk import SET  # noqa: PLC0415 - late
-
     given = value
-    _change(name, SET, lambda desk, deed: desk.change({name: given}, by=deed))
+    _change(lambda desk, deed: desk.change({name: given}, by=deed))
     typer.echo(f"已改 {name}:{_effect(name)}。")
 
 
 @settings.command("unset")
 def settings_unset(name: Name) -> None:
     """撤销后台对一个设置的改动:恢复 config.json 里的值或默认值。"""
-    from app.services.setting_desk import UNSET  # noqa: PLC0415 - late
 
     async def work(desk: "SettingDesk", deed: "Deed") -> bool:
         from config import SettingsError  # noqa: PLC0415 - late
@@ -117,19 +114,20 @@ def settings_unset(name: Name) -> None:
             # It may be the one that keeps the bridge from starting, or one of several.
             return await desk.rescue(name, by=deed)
 
-    if not _change(name, UNSET, work):
+    if not _change(work):
         fail(f"后台没有改过 {printable(name)}。")
     typer.echo(f"已撤销 {printable(name)}:{_effect(name)}。")
 
 
-def _change(name: str, action: str, work: "Callable[[SettingDesk, Deed], Awaitable[T]]") -> "T":
+def _change(work: "Callable[[SettingDesk, Deed], Awaitable[T]]") -> "T":
     """Change something at the desk; what it refuses ends the command."""
     from app.services.audit import ON_THE_MACHINE, Deed  # noqa: PLC0415 - late
     from app.services.overrides import Overrides  # noqa: PLC0415 - late
     from app.services.setting_desk import SettingDesk  # noqa: PLC0415 - late
     from config import SettingsError, read_process_outside  # noqa: PLC0415 - late
 
-    deed = Deed(operator=ON_THE_MACHINE, action=action, subject=name)
+    # The desk says what of each setting.
+    deed = Deed(operator=ON_THE_MACHINE, action="", subject="")
 
     async def run(store: "Store") -> "T":
         return await work(SettingDesk(Overrides(store), read_process_outside), deed)

@@ -9,7 +9,6 @@ from app.connection_checks import check_apps, check_gateways
 from app.services.checks.report import Checked, Outcome
 from app.utils.redact import Redactor
 from config import LoadedSettings, Settings, SettingsError
-from settings.tree import leaves
 
 
 class Draft:
@@ -24,8 +23,7 @@ class Draft:
             SettingsError: it would be refused at a start.
         """
         self.settings: Settings = loaded.outside.tried(loaded.console, typed)
-        secrets = (leaves()[name].value_in(self.settings) for name in typed)
-        self._redactor = Redactor([*self.settings.secrets(), *_texts(secrets)])
+        self._redactor = Redactor(self.settings.secrets())
 
     async def check_gateway(self) -> list[Checked]:
         """The login of the flat settings."""
@@ -76,7 +74,3 @@ def _lacking(names: Sequence[str]) -> Checked:
 
 def _without_flat(section: Any, **update: Any) -> Any:
     return section.model_copy(update={"base_url": "", **update})
-
-
-def _texts(values: Any) -> list[str]:
-    return [one.get_secret_value() for one in values if hasattr(one, "get_secret_value")]

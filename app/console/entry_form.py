@@ -7,7 +7,6 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 
 from app.console.visit import Form
-from settings.sections import DifyApp, EcloudAccount
 
 SWITCHES: Final[Mapping[str, bool | None]] = {"": None, "on": True, "off": False}
 
@@ -20,7 +19,6 @@ class EntryList:
     path: str
     title: str
     explained: str
-    model: type[BaseModel]
     #: Field of the key, and how it is called.
     secret: str
     secret_label: str
@@ -37,7 +35,6 @@ ACCOUNTS: Final = EntryList(
     path="/console/settings/accounts",
     title="更多的网关登录",
     explained="每个登录带着它自己的微信号;第一个登录是 ecloud.base_url,名为 default,不在这里。",
-    model=EcloudAccount,
     secret="authorization",  # noqa: S106 - the name of a field
     secret_label="Authorization",  # noqa: S106 - the name of a field
     texts={},
@@ -49,7 +46,6 @@ APPS: Final = EntryList(
     path="/console/settings/apps",
     title="更多的 Dify 应用",
     explained="哪个群用哪个应用,在「群与规则」里选;默认的应用是 dify.base_url,名为 default,不在这里。",
-    model=DifyApp,
     secret="api_key",  # noqa: S106 - the name of a field
     secret_label="API 密钥",  # noqa: S106 - the name of a field
     texts={"files_url": "网关能访问的文件地址(可空)", "fallback": "熔断时代答的应用(可空)"},

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, TypeVar
 
 from app.console.reading.last_hour import LastHour, read_last_hour
-from app.console.reading.traffic import SPANS, Traffic, read_traffic
+from app.console.reading.traffic import SPANS, Span, Traffic, read_traffic
 from app.services.figures import Figures, read_figures
 from app.services.stages import utc_now
 from app.services.store import Store
+
+T = TypeVar("T")
 
 #: So long a look is good for everybody.
 KEEP_SECONDS: Final = 1.5
@@ -17,77 +20,58 @@ KEEP_SHARE: Final = 1 / 30
 KEEP_AT_MOST: Final = 10.0
 
 
-class LiveFigures:
-    """Counts out of SQL, however many tabs are open."""
+class Kept(Generic[T]):
+    """What is read at most every so many seconds, however many ask for it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, read: Callable[[], Awaitable[T]], *, seconds: float) -> None:
+        self._read = read
+        self._seconds = seconds
         self._looking = asyncio.Lock()
-        self._kept: tuple[float, Figures] | None = None
+        self._kept: tuple[float, T] | None = None
 
-    async def look(self) -> Figures:
+    async def look(self) -> T:
         """
-        The figures of this moment.
+        As it is at this moment, give or take those seconds.
 
         Raises:
             StoreUnavailable: the database is away.
         """
         async with self._looking:
-            now = time.monotonic()
-            if self._kept is not None and now - self._kept[0] < KEEP_SECONDS:
-                return self._kept[1]
-            found = await read_figures(self._store)
-            self._kept = (time.monotonic(), found)
-            return found
+            if self._kept is None or time.monotonic() - self._kept[0] >= self._seconds:
+                found = await self._read()
+                self._kept = (time.monotonic(), found)
+            return self._kept[1]
 
 
-class LiveTraffic:
-    """Messages over time, however many tabs are open."""
+class Live:
+    """All of them, out of SQL."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._looking = asyncio.Lock()
-        self._kept: dict[str, tuple[float, Traffic]] = {}
+        self._figures = Kept(lambda: read_figures(store), seconds=KEEP_SECONDS)
+        self._hour = Kept(self._read_hour, seconds=KEEP_AT_MOST)
+        self._traffic = {name: self._of(span) for name, span in SPANS.items()}
 
-    async def look(self, name: str) -> Traffic:
-        """
-        Traffic of one of the ``SPANS`` up to this moment.
+    async def figures(self) -> Figures:
+        """See ``Kept.look``, and so are the others."""
+        return await self._figures.look()
 
-        Raises:
-            StoreUnavailable: the database is away.
-        """
-        span = SPANS[name]
-        async with self._looking:
-            kept = self._kept.get(name)
-            if kept is not None and time.monotonic() - kept[0] < min(
-                KEEP_AT_MOST, span.width * KEEP_SHARE
-            ):
-                return kept[1]
+    async def traffic(self, name: str) -> Traffic:
+        """Of one of the ``SPANS`` up to now."""
+        return await self._traffic[name].look()
+
+    async def hour(self) -> LastHour:
+        """The last 60 minutes, minute by minute."""
+        return await self._hour.look()
+
+    def _of(self, span: Span) -> Kept[Traffic]:
+        async def read() -> Traffic:
             async with self._store.read() as connection:
-                found = await read_traffic(connection, span, now=utc_now())
-            self._kept[name] = (time.monotonic(), found)
-            return found
+                return await read_traffic(connection, span, now=utc_now())
 
+        return Kept(read, seconds=min(KEEP_AT_MOST, span.width * KEEP_SHARE))
 
-class LiveHour:
-    """The last hour minute by minute, however many tabs are open."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._looking = asyncio.Lock()
-        self._kept: tuple[float, LastHour] | None = None
-
-    async def look(self) -> LastHour:
-        """
-        The last 60 minutes up to this moment, give or take some seconds.
-
-        Raises:
-            StoreUnavailable: the database is away.
-        """
-        async with self._looking:
-            if self._kept is not None and time.monotonic() - self._kept[0] < KEEP_AT_MOST:
-                return self._kept[1]
-            async with self._store.read() as connection:
-                found = await read_last_hour(connection, now=utc_now())
-            self._kept = (time.monotonic(), found)
-            return found
+    async def _read_hour(self) -> LastHour:
+        traffic = await self.traffic("1h")
+        async with self._store.read() as connection:
+            return await read_last_hour(connection, traffic.columns, now=utc_now())

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.console.assets import Asset, read_folder
 from app.console.entry import AddressOf
-from app.console.live import LiveFigures, LiveHour, LiveTraffic
+from app.console.live import Live
 from app.console.refreshes import RefreshDesk
 from app.console.replays import ReplayDesk
 from app.console.shown import add_filters
@@ -52,9 +52,7 @@ class Parts:
     passwords: Passwords
     audit: Audit
     settings: SettingDesk
-    live: LiveFigures
-    traffic: LiveTraffic
-    hour: LiveHour
+    live: Live
     replays: ReplayDesk
     refreshes: RefreshDesk
     #: Whether somebody is known to be able to log in.
@@ -90,9 +88,7 @@ class Parts:
             passwords=Passwords(),
             audit=audit,
             settings=SettingDesk(runtime.overrides, read_outside),
-            live=LiveFigures(store),
-            traffic=LiveTraffic(store),
-            hour=LiveHour(store),
+            live=Live(store),
             replays=ReplayDesk(store, runtime.redis, audit, stopping),
             refreshes=RefreshDesk(store, runtime.redis, audit),
         )

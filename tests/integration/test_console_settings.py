@@ -393,7 +393,45 @@ async def test_the_wizard_saves_what_failed_only_on_demand_and_shows_lines_for_w
     assert (failed.status, 'name="anyway"' in failed.text) == (422, True)
     assert "✗" in failed.words
     assert (before, insisted.status) == ({}, 303)
+    assert insisted.place.endswith("?told=setting_restart")
     assert after == {"ecloud.base_url": "http://127.0.0.1:1"}
     assert "ECLOUD_AUTHORIZATION=<刚才输入的>" in fixed.words
     assert AUTHORIZATION not in fixed.text
     assert kept == {"ecloud.base_url": gateway.base_url}
+
+
+@INSIDE_EMBEDDED
+async def test_the_wizard_goes_on_past_lists_that_are_fixed_and_shows_changed_ones_as_env_reads_them(
+    console: StartConsole,
+) -> None:
+    """Lists are JSON there."""
+    async with console(config={}, GROUPS_PREFIXES='["/a"]') as site:
+        admin = await site.operator()
+        place = f"{WIZARD}/groups"
+        same = {"groups.trigger": "prefix", "groups.prefixes": "/a", "groups.keywords": ""}
+        as_it_is = await admin.send(place, at=place, **same)
+        other = await admin.send(place, **{**same, "groups.prefixes": "/a\n/b"})
+
+    assert as_it_is.place == f"{WIZARD}/done?told=group_changed"
+    assert 'GROUPS_PREFIXES=["/a", "/b"]' in other.words
+
+
+@INSIDE_EMBEDDED
+async def test_an_entry_that_somebody_took_away_is_not_said_to_be_saved(
+    console: StartConsole,
+) -> None:
+    """Neither is it made again."""
+    async with console(config={}) as site:
+        admin = await site.operator()
+        place = f"{HERE}accounts/second"
+        fields = {"base_url": "http://127.0.0.1:1", "authorization": "a-key"}
+        made = await admin.send(
+            f"{HERE}accounts/+", at=f"{HERE}accounts/+", name="second", **fields
+        )
+        gone = await admin.send(f"{place}/remove", at=place, typed="second")
+        late = await admin.send(place, **fields)
+        kept = await stored(site)
+
+    assert (made.status, gone.status) == (303, 303)
+    assert late.status == 404
+    assert kept.get("ecloud.accounts", []) == []

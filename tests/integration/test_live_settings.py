@@ -116,7 +116,7 @@ async def test_the_pace_and_the_bounds_change_in_another_process(two: Any) -> No
             message_processing__max_waiting="3",
         )
         await until_live(second, "message_processing.max_waiting", 3)
-        bounds = second.runtime.inbox._room._bounds
+        bounds = second.runtime.inbox._room._bounds()
 
     assert (bounds.per_user, bounds.in_all) == (2, 3)
     assert pace.limits.target_gap == 7
@@ -334,6 +334,20 @@ async def test_a_change_that_keeps_the_bridge_from_starting_tells_how_it_is_undo
     with pytest.raises(SettingsError, match=r"settings unset groups\.trigger"):
         async with inside(works=False, config={}):
             pass
+
+
+@INSIDE_EMBEDDED
+async def test_what_is_wrong_outside_the_console_blames_no_change_of_the_console(
+    inside: StartInside,
+) -> None:
+    """Undoing a change beside it would help nobody."""
+    async with inside(works=False, config={}) as bridge:
+        await change(bridge, groups__trigger="mention")
+    with pytest.raises(SettingsError, match=r"groups\.quote_context") as refused:
+        async with inside(works=False, config={}, GROUPS_QUOTE_CONTEXT="perhaps"):
+            pass
+
+    assert "settings unset" not in str(refused.value)
 
 
 @INSIDE_EMBEDDED

@@ -22,7 +22,7 @@ from app.console.visit import PREFIX, Visit
 from app.models.roles import OperatorRole
 from app.services.checks.report import Checked
 from app.services.group_table import GroupTable
-from config import LoadedSettings, SettingsError
+from config import LoadedSettings, Problem, SettingsError
 from settings.tree import leaves
 
 #: Stands in the address where a new entry is made.
@@ -70,8 +70,7 @@ def saving(kind: EntryList) -> Handler:
 
     async def save(visit: Visit) -> Response:
         def edit(loaded: LoadedSettings) -> Mapping[str, Any]:
-            entries = bare_entries(leaves()[kind.setting].value_in(loaded.settings))
-            return {kind.setting: _laid(kind, visit, entries)}
+            return {kind.setting: _laid(kind, visit, _stored(kind, loaded))}
 
         return await _edited(visit, kind, edit)
 
@@ -87,10 +86,10 @@ def removing(kind: EntryList) -> Handler:
             return visit.go(f"{kind.path}/{name}", told="name_not_typed")
 
         def edit(loaded: LoadedSettings) -> Mapping[str, Any]:
-            entries = bare_entries(leaves()[kind.setting].value_in(loaded.settings))
-            return {kind.setting: [one for one in entries if one["name"] != name]}
+            kept = [one for one in _stored(kind, loaded) if one["name"] != name]
+            return {kind.setting: kept}
 
-        return await _edited(visit, kind, edit)
+        return await _edited(visit, kind, edit, is_typed=False)
 
     return remove
 
@@ -111,11 +110,10 @@ def testing(kind: EntryList) -> Handler:
 
 
 async def _test(visit: Visit, kind: EntryList, loaded: LoadedSettings) -> list[Checked]:
-    entries = bare_entries(leaves()[kind.setting].value_in(loaded.settings))
-    wanted = _laid(kind, visit, entries)
     name = visit.request.path_params["entry"]
     name = visit.form.get("name").strip() if name == NEW else name
     try:
+        wanted = _laid(kind, visit, _stored(kind, loaded))
         draft = Draft(loaded, {kind.setting: wanted})
     except SettingsError as error:
         return refused_lines(error)
@@ -124,8 +122,13 @@ async def _test(visit: Visit, kind: EntryList, loaded: LoadedSettings) -> list[C
 
 
 async def _edited(
-    visit: Visit, kind: EntryList, edit: Callable[[LoadedSettings], Mapping[str, Any]]
+    visit: Visit,
+    kind: EntryList,
+    edit: Callable[[LoadedSettings], Mapping[str, Any]],
+    *,
+    is_typed: bool = True,
 ) -> Response:
+    """Change the list, or show the entry again: with what was typed, if it was."""
     try:
         await visit.parts.settings.edit(edit, by=visit.deed("", ""))
     except SettingsError as error:
@@ -133,22 +136,33 @@ async def _edited(
         old = _named(visit, kind, state.next)
         if old is None:
             return _missing(visit)
-        typed = shown_entry(kind, read_entry(kind, visit.form, old))
-        return await _form(visit, kind, state, old | typed, problem=problem_text(error))
+        values = shown_entry(kind, read_entry(kind, visit.form, old)) if is_typed else old
+        return await _form(visit, kind, state, values, problem=problem_text(error))
     return visit.go(kind.path, told="setting_restart")
 
 
 def _laid(kind: EntryList, visit: Visit, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All entries with what was typed in the place of the one that is meant, or at the end."""
+    """
+    All entries with what was typed in the place of the one that is meant, or at the end.
+
+    Raises:
+        SettingsError: somebody has taken it away.
+    """
     name = visit.request.path_params["entry"]
     if name == NEW:
         return [*entries, read_entry(kind, visit.form, {})]
+    if all(one["name"] != name for one in entries):
+        raise SettingsError([Problem(setting=kind.setting, reason="没有这一项")])
     return [read_entry(kind, visit.form, one) if one["name"] == name else one for one in entries]
 
 
 def _entries(kind: EntryList, loaded: LoadedSettings) -> list[dict[str, Any]]:
-    found = bare_entries(leaves()[kind.setting].value_in(loaded.settings))
-    return [shown_entry(kind, one) for one in found]
+    return [shown_entry(kind, one) for one in _stored(kind, loaded)]
+
+
+def _stored(kind: EntryList, loaded: LoadedSettings) -> list[dict[str, Any]]:
+    """The entries with their keys."""
+    return bare_entries(leaves()[kind.setting].value_in(loaded.settings))
 
 
 def _named(visit: Visit, kind: EntryList, loaded: LoadedSettings) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ async def _events(visit: Visit) -> AsyncIterator[bytes]:
 async def _figures(visit: Visit) -> bytes | None:
     """The figures as JSON; None: the database is away."""
     try:
-        found = await visit.parts.live.look()
+        found = await visit.parts.live.figures()
     except StoreUnavailable:
         return None
     paused = ",".join(one.kind for one in paused_switches(visit))

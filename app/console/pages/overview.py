@@ -64,9 +64,9 @@ async def show_overview(visit: Visit) -> Response:
     chosen = asked if asked in SPANS else DEFAULT_SPAN
     span, now = SPANS[chosen], utc_now()
     figures, traffic, hour, known, health, queue = await asyncio.gather(
-        visit.parts.live.look(),
-        visit.parts.traffic.look(chosen),
-        visit.parts.hour.look(),
+        visit.parts.live.figures(),
+        visit.parts.live.traffic(chosen),
+        visit.parts.live.hour(),
         _out_of_sql(visit, now),
         visit.parts.report.look(),
         _out_of_redis(visit),

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from app.console.gate import refusal
-from app.console.visit import HOME, Visit, inner_path
+from app.console.visit import Visit, inner_path
 from app.models.pause import PauseKind
 from app.services.pauses import PausePeriod, PauseTable
 
@@ -70,7 +70,7 @@ async def _change(visit: Visit, *, is_paused: bool) -> Response:
     by = visit.deed("pause.begin" if is_paused else "pause.end", kind.value)
     await (table.begin if is_paused else table.end)(kind, by=by)
     await runtime.pauses.load()
-    back = inner_path(visit.form.get("next")) if visit.form.get("next") else HOME
+    back = inner_path(visit.form.get("next"))
     return visit.go(back, told="paused" if is_paused else "resumed")
 
 

@@ -77,7 +77,6 @@ async def show_queue(visit: Visit) -> Response:
         names=names,
         age_of=_age_of,
         paused=runtime.pauses.now().of(PauseKind.USER, user),
-        parse_id=parse_id,
         commands=[
             f"redis-cli LRANGE '{keys.queue(user)}' 0 -1",
             f"redis-cli GET '{keys.processing(user)}'",

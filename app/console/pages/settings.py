@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
 
 from starlette.responses import Response
 
+from app.console.entry_form import ACCOUNTS, APPS
 from app.console.gate import refusal
 from app.console.setting_form import (
     Field,
@@ -18,23 +18,19 @@ from app.console.setting_form import (
 )
 from app.console.setting_state import SettingState, look_at_settings
 from app.console.visit import Visit
+from app.services import setting_desk
+from app.services.shown_settings import effective_rows
 from config import SettingsError
 from settings.console import Effect, effect_of
 from settings.tree import Leaf, leaves
 
 HERE: Final = "/console/settings/"
 #: Settings that have a page of their own.
-PAGES: Final = {
-    "ecloud.accounts": "/console/settings/accounts",
-    "dify.apps": "/console/settings/apps",
-}
+PAGES: Final = {one.setting: one.path for one in (ACCOUNTS, APPS)}
+_TONES: Final = {"console": "good", "config.json": "quiet", "default": "quiet"}
+#: Each with its tone.
 SOURCE_WORDS: Final = {
-    "argument": ("启动参数", "busy"),
-    "environment": ("环境变量", "busy"),
-    ".env": (".env", "busy"),
-    "console": ("管理后台", "good"),
-    "config.json": ("config.json", "quiet"),
-    "default": ("默认值", "quiet"),
+    source: (word, _TONES.get(source, "busy")) for source, word in setting_desk.SOURCE_WORDS.items()
 }
 EFFECT_WORDS: Final = {
     Effect.LIVE: "立即生效",
@@ -115,25 +111,17 @@ def is_fixed(name: str, state: SettingState) -> bool:
 
 def _rows(state: SettingState) -> list[dict[str, Any]]:
     rows = []
-    waiting, settings = set(state.waiting), state.next.settings
-    fixed = state.next.outside.fixed()
-    for name, leaf in leaves().items():
-        value = leaf.value_in(settings)
-        rows.append(
-            {
-                "name": name,
-                "env": leaf.env,
-                "path": PAGES.get(name, _path(leaf)),
-                "value": shown_value(leaf, settings),
-                "now": shown_value(leaf, state.now),
-                "is_waiting": name in waiting,
-                "source": str(state.next.sources[name]),
-                "effect": effect_of(name),
-                "is_fixed": name in fixed and effect_of(name) is not Effect.OUTSIDE,
-                "description": leaf.field.description or "",
-                "is_changed": value != leaf.field.get_default(call_default_factory=True),
-            }
-        )
+    waiting, fixed = set(state.waiting), state.next.outside.fixed()
+    for row in effective_rows(state.next):
+        leaf, effect = leaves()[row["name"]], effect_of(row["name"])
+        more = {
+            "path": PAGES.get(leaf.name, _path(leaf)),
+            "now": shown_value(leaf, state.now),
+            "is_waiting": leaf.name in waiting,
+            "effect": effect,
+            "is_fixed": leaf.name in fixed and effect is not Effect.OUTSIDE,
+        }
+        rows.append({**row, **more})
     return rows
 
 
@@ -158,7 +146,7 @@ def _leaf(visit: Visit) -> Leaf | None:
 
 
 def _path(leaf: Leaf) -> str:
-    return f"{HERE}edit/{quote(leaf.name)}"
+    return f"{HERE}edit/{leaf.name}"
 
 
 def _told(leaf: Leaf) -> str:

@@ -1,6 +1,7 @@
 """The wizard: gateway, Dify, where callbacks go, groups; each step is tested before it is saved."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -65,6 +66,7 @@ STEPS: Final = (
         names=("groups.trigger", "groups.prefixes", "groups.keywords", "groups.pattern"),
     ),
 )
+CALLBACK: Final = next(one for one in STEPS if one.key == "callback")
 LABELS: Final = {
     "ecloud.base_url": "网关地址",
     "ecloud.authorization": "Authorization",
@@ -121,21 +123,22 @@ async def save_step(visit: Visit) -> Response:
     lines = await _tested(step, state, typed)
     if not is_well(lines) and visit.form.get("anyway") != "1":
         return await _page(visit, step, state, lines=lines, may_insist=True)
-    fixed = state.next.outside.fixed()
-    free = {name: value for name, value in typed.items() if name not in fixed}
-    free = _news(state, free)
+    news, fixed = _news(state, typed), state.next.outside.fixed()
+    free = {name: value for name, value in news.items() if name not in fixed}
     try:
         await visit.parts.settings.change(free, by=visit.deed("", ""))
     except SettingsError as error:
         return await _page(visit, step, state, lines=refused_lines(error))
-    if outside := _env_lines(state, {name: typed[name] for name in typed if name in fixed}):
+    if outside := [_env_line(name, value) for name, value in news.items() if name in fixed]:
         return await _page(visit, step, await look_at_settings(visit), lines=lines, outside=outside)
+    if not is_well(lines):
+        return visit.go(_after(step), told="setting_restart")
     return visit.go(_after(step), told="wizard_saved" if lines else "group_changed")
 
 
 async def register(visit: Visit) -> Response:
     """Tell the gateway where to post, with what is typed; the page then waits for a callback."""
-    step, state = STEPS[2], await look_at_settings(visit)
+    step, state = CALLBACK, await look_at_settings(visit)
     lines = await _register(visit, state, _typed(visit, step))
     return await _answered(visit, step, state, lines)
 
@@ -227,16 +230,13 @@ def _news(state: SettingState, typed: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in typed.items() if is_news[name]}
 
 
-def _env_lines(state: SettingState, typed: Mapping[str, Any]) -> list[str]:
-    """What to write where the console cannot: a line for each value that is another one."""
-    lines = []
-    for name, value in typed.items():
-        leaf = leaves()[name]
-        if leaf.is_secret:
-            lines.append(f"{leaf.env}=<刚才输入的>")
-        elif str(value) != typed_text(leaf, state.next.settings):
-            lines.append(f"{leaf.env}={value}")
-    return lines
+def _env_line(name: str, value: Any) -> str:
+    """What to write where the console cannot."""
+    leaf = leaves()[name]
+    if leaf.is_secret:
+        return f"{leaf.env}=<刚才输入的>"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+    return f"{leaf.env}={text}"
 
 
 def _field(leaf: Leaf, state: SettingState) -> dict[str, Any]:
@@ -257,8 +257,8 @@ async def _page(
     step: Step,
     state: SettingState,
     *,
-    lines: list[Checked] | None = None,
-    outside: list[str] | None = None,
+    lines: Sequence[Checked] = (),
+    outside: Sequence[str] = (),
     may_insist: bool = False,
 ) -> Response:
     fields = [_field(leaves()[name], state) for name in step.names]
@@ -279,9 +279,9 @@ async def _page(
         labels=LABELS,
         rooms=rooms,
         Field=Field,
-        lines=lines or [],
-        is_well=is_well(lines or []),
-        outside=outside or [],
+        lines=lines,
+        is_well=is_well(lines),
+        outside=outside,
         may_insist=may_insist,
         next_path=_after(step),
         since=int(utc_now().timestamp()),

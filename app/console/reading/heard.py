@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from app.models.account import Group
 from app.models.contact import CONTACTS
@@ -57,17 +57,12 @@ async def read_heard(store: Store, *, since: int) -> Heard:
     Raises:
         StoreUnavailable: the database is away.
     """
-    meant = _M.id >= id_at(since)
+    newest = select(_M.received_at, _M.verdict).where(_M.id >= id_at(since)).order_by(_M.id.desc())
     async with store.read() as connection:
-        some = select(_M.id).where(meant).limit(MOST_COUNTED).subquery()
-        count = await connection.scalar(select(func.count()).select_from(some))
-        last = (
-            await connection.execute(
-                select(_M.received_at, _M.verdict).where(meant).order_by(_M.id.desc()).limit(1)
-            )
-        ).first()
+        rows = (await connection.execute(newest.limit(MOST_COUNTED))).all()
+    last = rows[0] if rows else None
     return Heard(
-        count=count or 0,
+        count=len(rows),
         last_at=last.received_at if last else None,
         verdict=(last.verdict or "") if last else "",
     )

@@ -8,10 +8,10 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.console.reading.traffic import SPANS, Column, first_bucket, percentile, read_traffic
+from app.console.reading.traffic import Column, percentile
 from app.models.message import MESSAGES, MessageState
 from app.services.minute_figures import DEAD, OLDEST, WAITING, read_minutes
-from app.utils.ids import EPOCH_MS, id_at
+from app.utils.ids import id_at
 
 MINUTES: Final = 60
 #: Answers of which the time to the first text is looked at, the newest.
@@ -37,11 +37,16 @@ class LastHour:
     dead: Line
 
 
-async def read_last_hour(connection: AsyncConnection, *, now: datetime) -> LastHour:
-    """What the tiles show of the last 60 minutes."""
-    span = SPANS["1h"]
-    traffic = await read_traffic(connection, span, now=now)
-    start = EPOCH_MS / SECOND_MS + first_bucket(now, span) * span.width
+async def read_last_hour(
+    connection: AsyncConnection, columns: Sequence[Column], *, now: datetime
+) -> LastHour:
+    """
+    What the tiles show of the last 60 minutes.
+
+    Args:
+        columns: what was received in each of them, the oldest first.
+    """
+    start = columns[0].start.timestamp()
     times = await connection.execute(
         select(_M.received_at, _M.first_text_at)
         .where(
@@ -56,8 +61,8 @@ async def read_last_hour(connection: AsyncConnection, *, now: datetime) -> LastH
         connection, now=now, minutes=MINUTES
     )
     return LastHour(
-        received=[float(column.total) for column in traffic.columns],
-        answered=[share_of(column) for column in traffic.columns],
+        received=[float(column.total) for column in columns],
+        answered=[share_of(column) for column in columns],
         first=firsts_of(times.all(), start=start),
         waiting=[*kept[WAITING]],
         oldest=[*kept[OLDEST]],

@@ -28,9 +28,11 @@ function connect() {
 async function showPauses(paused) {
   const bar = document.getElementById("paused");
   if (!bar || bar.dataset.paused === paused) return;
-  bar.dataset.paused = paused;
   const answer = await fetch("/console/pauses/", { headers: { "X-Fragment": "1" } });
-  if (answer.ok) bar.innerHTML = await answer.text();
+  // If not, the next event tries again.
+  if (!answer.ok) return;
+  bar.innerHTML = await answer.text();
+  bar.dataset.paused = paused;
 }
 
 function show(figures) {
