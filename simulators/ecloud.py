@@ -207,8 +207,8 @@ class EcloudSimulator(Simulator):
             "messageType": GROUP_TEXT,
         }
 
-    def _replay_after_login(self, account: Account) -> None:
-        if (fault := self.faults.strike("replay", "/secondLogin")) is not None:
+    def _replay_after_login(self, account: Account, path: str) -> None:
+        if (fault := self.faults.strike("replay", path)) is not None:
             self.speech.replay(int(fault.value) or 1, [account])
 
     def _use_callback_url(self, url: str | None, *, native: bool) -> None:

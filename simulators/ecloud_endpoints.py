@@ -35,7 +35,11 @@ class UseCallbackUrl(Protocol):
 
 
 class AccountEndpoints:
-    """Developer login, WeChat login, status and the callback's address."""
+    """
+    Developer login, WeChat login, status and the callback's address.
+
+    *on_login* hears of each WeChat login, and of the path that finished it.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class AccountEndpoints:
         authorization: str,
         login_seconds: float,
         on_callback_url: UseCallbackUrl,
-        on_login: Callable[[Account], None],
+        on_login: Callable[[Account, str], None],
         on_offline: Callable[[Account], None],
     ) -> None:
         self.callback_url: str | None = None
@@ -105,7 +109,7 @@ class AccountEndpoints:
             raise Refused("请在ipad上输入验证码")
         await asyncio.sleep(self._login_seconds)
         account = self._world.accounts[self._pending_logins.pop(w_id)]
-        return self._logged_in(account, w_id)
+        return self._logged_in(account, w_id, path="/getIPadLoginInfo")
 
     async def second_login(self, body: Body) -> Done:
         """A login without a QR code, with a new wId; its failure may hide inside a success."""
@@ -116,12 +120,12 @@ class AccountEndpoints:
         if self._faults.strike("nested_failure", "/secondLogin"):
             inner = {"code": "1001", "message": "二次登录失败，请重新扫码登录", "data": None}
             return Done(data=inner)
-        return self._logged_in(account, self._world.new_w_id())
+        return self._logged_in(account, self._world.new_w_id(), path="/secondLogin")
 
-    def _logged_in(self, account: Account, w_id: str) -> Done:
+    def _logged_in(self, account: Account, w_id: str, *, path: str) -> Done:
         account.w_id = w_id
         account.online = True
-        self._on_login(account)
+        self._on_login(account, path)
         return Done(data=login_data(account, w_id=w_id), message="登录成功")
 
     async def go_offline(self, body: Body) -> Done:

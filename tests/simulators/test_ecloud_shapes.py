@@ -190,15 +190,18 @@ async def test_callback_that_took_too_long_comes_again_if_switched_on() -> None:
 
 
 @pytest.mark.parametrize("path", ["/secondLogin", "/getIPadLoginInfo"])
-async def test_login_can_bring_the_last_messages_again_under_its_wid(path: str) -> None:
-    """The same newMsgIds; only as many as told, and only if it is switched on."""
+@pytest.mark.parametrize("is_alone", [False, True], ids=["all logins", "this one"])
+async def test_login_can_bring_the_last_messages_again_under_its_wid(
+    path: str, is_alone: bool
+) -> None:
+    """The same newMsgIds; only as many as told, and only if it is switched on, also for this path alone."""
     async with calling() as caller:
         for word in "甲乙丙":
             caller.gateway.say(GROUP, MING, word)
         await caller.call("/secondLogin", wcId=BOT)
         await caller.gateway.courier.idle()
         quiet = len(caller.receiver.bodies)
-        caller.gateway.faults.set("replay", 2)
+        caller.gateway.faults.set("replay", 2, endpoints=[path] if is_alone else ())
         body = {"wcId": BOT}
         if path != "/secondLogin":
             code = await caller.call("/iPadLogin", wcId=BOT)
