@@ -363,6 +363,18 @@ async def test_accounts_can_get_server_ids_of_their_own(own: bool) -> None:
     assert (len(ids), len(set(ids))) == (4, 2 if own else 1)
 
 
+async def test_a_film_too_is_where_the_gateway_says_that_its_files_are() -> None:
+    """At its second look, as everything that is kept."""
+    async with calling() as caller:
+        said = caller.gateway.acts.send(GROUP, MING, "video")
+        caller.gateway.media.place = FILE
+        body = {"wId": caller.w_id, "msgId": said.msg_id, "content": said.text}
+        film = (await caller.call("/asynGetMsgVideo", **body))["data"]["id"]
+        looks = [(await caller.call("/getMsgVideoRes", id=film))["data"] for _ in range(2)]
+
+    assert [one["url"] for one in looks] == [None, FILE]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "code"),
     [
