@@ -129,8 +129,7 @@ def shown(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iter
     stage = Stage(folder, CONSOLE_PASSWORD=PASSWORD)
     try:
         stage.start()
-        address = stage.address.replace("/playground/", "/console/")
-        shown = Shown(stage=stage, address=address, database=folder / "bridge.db")
+        shown = Shown(stage=stage, address=stage.console, database=folder / "bridge.db")
         admin = Person(chromium, shown, "admin")
         shown.findings += admin.login
         for path in EMPTY:
