@@ -35,7 +35,7 @@ from bench.chaos.servers import missing_servers
 from bench.console_rows import Amount, fill
 from bench.measuring import machine
 from tests.fixtures.bridge import Bridge, read_rows, server_stores
-from tests.fixtures.console import Browser
+from tests.fixtures.console import Browser, address_of
 from tests.fixtures.mariadb import MariadbServer
 from tests.fixtures.redis_server import RedisServer
 
@@ -104,14 +104,8 @@ ASKED = (
     "/audit/?operator=nobody",
     "/audit/?before=300",
 )
-#: What stands for the parameters of a path.
-SAMPLES = {
-    "/messages/{id}": "/messages/{message}",
-    "/queues/{user}": "/queues/wxid_0",
-    "/groups/{id}": "/groups/1",
-    "/static/{name}": "/static/console.css",
-    "/failures/jobs/{job}": "/failures/jobs/none",
-}
+#: Somebody who waits.
+PERSON = "wxid_0"
 #: No page: it does not end.
 STREAMS = ("/events",)
 
@@ -142,17 +136,18 @@ class Measured:
 
 
 def addresses(deep: int, message: int) -> list[str]:
-    """Every page that can be read, in its plain form and as ``ASKED``; new ones by themselves (pure)."""
+    """
+    Every page that can be read, in its plain form and as ``ASKED``; new ones by themselves (pure).
+
+    Raises:
+        RuntimeError: nothing stands for the parameter of one.
+    """
     plain = [
-        SAMPLES.get(page.path, page.path)
+        address_of(page.path, message=message, person=PERSON)
         for page in PAGES
         if page.method == "GET" and page.path not in STREAMS
     ]
-    known = [one for one in plain if not re.search(r"{(?!message)", one)]
-    return [
-        one.replace("{deep}", str(deep)).replace("{message}", str(message))
-        for one in [*known, *ASKED]
-    ]
+    return [*plain, *(one.replace("{deep}", str(deep)) for one in ASKED)]
 
 
 async def enqueue(redis_url: str, database_url: str) -> None:

@@ -24,11 +24,11 @@ from bench.burst import opened_stores, post_all
 from simulators.dify import DifySimulator
 from simulators.ecloud import EcloudSimulator
 from simulators.ecloud_callbacks import group_callback
+from simulators.ecloud_gaps import measure
 from simulators.ecloud_sends import SentMessage
 from simulators.ecloud_world import World
 from tests.fixtures.bridge import Bridge, peer_variables
 
-WINDOW = 60.0
 MINUTE = 60.0
 
 
@@ -64,6 +64,7 @@ def figures(gateway: EcloudSimulator, answers: int, open_segments: int) -> dict[
     by_bot: dict[str, list[SentMessage]] = defaultdict(list)
     for one in sent:
         by_bot[one.bot].append(one)
+    paces = [measure(own) for own in called.values()]
     numbers = [int(one.content.split("\u2005")[-1]) for one in sent]
     return {
         "sent": len(sent),
@@ -72,21 +73,16 @@ def figures(gateway: EcloudSimulator, answers: int, open_segments: int) -> dict[
         "twice": len(numbers) - len(set(numbers)),
         "refused": len(calls) - len(sent),
         "most_per_rolling_minute": max(
-            most_in_a_minute([one.sent_at for one in own]) for own in by_bot.values()
+            measure([one.sent_at for one in own]).in_a_minute for own in by_bot.values()
         ),
-        "most_calls_per_rolling_minute": max(map(most_in_a_minute, called.values())),
+        "most_calls_per_rolling_minute": max(pace.in_a_minute for pace in paces),
         "shortest_gap_of_calls": round(
-            min(b - a for own in called.values() for a, b in pairwise(own)), 3
+            min(pace.least for pace in paces if pace.least is not None), 3
         ),
         "shortest_gap": shortest(by_bot.values(), is_same=True),
         "shortest_gap_into_another_group": shortest(by_bot.values(), is_same=False),
         "out_of_order": out_of_order(sent),
     }
-
-
-def most_in_a_minute(times: Sequence[float]) -> int:
-    """Most of them within any 60 s."""
-    return max(sum(begin <= at < begin + WINDOW for at in times) for begin in times)
 
 
 def shortest(accounts: Iterable[Sequence[SentMessage]], *, is_same: bool) -> float | None:

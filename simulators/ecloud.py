@@ -90,9 +90,7 @@ class EcloudSimulator(Simulator):
             **ContactEndpoints(self.world, faults).table(),
             **self.media.table(),
         }
-        self.app.router.add_get(PLACE + "{id}", self.media.serve)
-        ControlPaths(self.speech, self.courier, self, ping_seconds).add_to(self.app)
-        calls = Calls(
+        self._calls = Calls(
             self._endpoints,
             self.world,
             faults,
@@ -101,8 +99,8 @@ class EcloudSimulator(Simulator):
             closing=self.closing,
             silence=self.silence,
         )
-        self.callers = calls.callers
-        self.app.router.add_route("*", "/{path:.*}", calls.serve)
+        self.callers = self._calls.callers
+        self._add_routes(ping_seconds)
 
     @classmethod
     @asynccontextmanager
@@ -207,8 +205,14 @@ class EcloudSimulator(Simulator):
             "messageType": GROUP_TEXT,
         }
 
-    def _replay_after_login(self, account: Account) -> None:
-        if (fault := self.faults.strike("replay", "/secondLogin")) is not None:
+    def _add_routes(self, ping_seconds: float) -> None:
+        """The first one that fits is taken: the calls, which fit everything, come last."""
+        self.app.router.add_get(PLACE + "{id}", self.media.serve)
+        ControlPaths(self.speech, self.courier, self, ping_seconds).add_to(self.app)
+        self.app.router.add_route("*", "/{path:.*}", self._calls.serve)
+
+    def _replay_after_login(self, account: Account, path: str) -> None:
+        if (fault := self.faults.strike("replay", path)) is not None:
             self.speech.replay(int(fault.value) or 1, [account])
 
     def _use_callback_url(self, url: str | None, *, native: bool) -> None:

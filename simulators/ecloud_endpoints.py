@@ -13,7 +13,7 @@ from simulators.ecloud_contacts import (
     member_list,
     room_info,
 )
-from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in, required
+from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in
 from simulators.ecloud_world import Account, Group, World
 from simulators.faults import FaultSwitches
 
@@ -35,7 +35,11 @@ class UseCallbackUrl(Protocol):
 
 
 class AccountEndpoints:
-    """Developer login, WeChat login, status and the callback's address."""
+    """
+    Developer login, WeChat login, status and the callback's address.
+
+    *on_login* hears of each WeChat login, and of the path that finished it.
+    """
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class AccountEndpoints:
         authorization: str,
         login_seconds: float,
         on_callback_url: UseCallbackUrl,
-        on_login: Callable[[Account], None],
+        on_login: Callable[[Account, str], None],
         on_offline: Callable[[Account], None],
     ) -> None:
         self.callback_url: str | None = None
@@ -98,30 +102,30 @@ class AccountEndpoints:
 
     async def ipad_login_info(self, body: Body) -> Done:
         """Answers when the code is scanned, here after the set time; the device may want a code, too."""
-        w_id = required(body, "wId")
+        w_id = body["wId"]
         if w_id not in self._pending_logins:
             raise Refused("系统失败,请重试")
         if not body.get("verifyCode") and self._faults.strike("verify_code", "/getIPadLoginInfo"):
             raise Refused("请在ipad上输入验证码")
         await asyncio.sleep(self._login_seconds)
         account = self._world.accounts[self._pending_logins.pop(w_id)]
-        return self._logged_in(account, w_id)
+        return self._logged_in(account, w_id, path="/getIPadLoginInfo")
 
     async def second_login(self, body: Body) -> Done:
         """A login without a QR code, with a new wId; its failure may hide inside a success."""
-        account = self._world.accounts.get(required(body, "wcId"))
+        account = self._world.accounts.get(body["wcId"])
         if account is None:
             raise Refused("二次登录失败，请重新扫码登录")
         await asyncio.sleep(self._login_seconds)
         if self._faults.strike("nested_failure", "/secondLogin"):
             inner = {"code": "1001", "message": "二次登录失败，请重新扫码登录", "data": None}
             return Done(data=inner)
-        return self._logged_in(account, self._world.new_w_id())
+        return self._logged_in(account, self._world.new_w_id(), path="/secondLogin")
 
-    def _logged_in(self, account: Account, w_id: str) -> Done:
+    def _logged_in(self, account: Account, w_id: str, *, path: str) -> Done:
         account.w_id = w_id
         account.online = True
-        self._on_login(account)
+        self._on_login(account, path)
         return Done(data=login_data(account, w_id=w_id), message="登录成功")
 
     async def go_offline(self, body: Body) -> Done:
@@ -146,7 +150,7 @@ class AccountEndpoints:
 
     async def is_online(self, body: Body) -> Done:
         """In the shape of `data.isOnline`, or of the code alone when that is switched on."""
-        account = self._world.account_of(required(body, "wId"))
+        account = self._world.account_of(body["wId"])
         online = account is not None and account.online
         online = online and not self._faults.strike("offline", "/isOnline")
         if not self._faults.strike("online_by_code", "/isOnline"):
@@ -157,7 +161,7 @@ class AccountEndpoints:
 
     async def offline_reason(self, body: Body) -> Done:
         """null means online; by switch the reason comes as XML in a text."""
-        wc_id = required(body, "wcId")
+        wc_id = body["wcId"]
         account = self._world.accounts.get(wc_id)
         online = account is not None and account.online
         reason = None if online else OFFLINE_REASON
@@ -169,7 +173,7 @@ class AccountEndpoints:
 
     async def set_callback_url(self, body: Body) -> Done:
         """One address per developer account, in force at once, for all its WeChat accounts."""
-        url, number = required(body, "httpUrl"), body["type"]
+        url, number = body["httpUrl"], body["type"]
         parts = urlsplit(url)
         is_known = number in (NATIVE_FORMAT, OPTIMISED_FORMAT)
         if parts.scheme not in {"http", "https"} or not parts.hostname or not is_known:
@@ -210,7 +214,7 @@ class ContactEndpoints:
     async def get_contact(self, body: Body) -> Done:
         """Up to twenty ids with commas; unknown ones, and strangers, are left out."""
         logged_in(self._world, body)
-        ids = [part.strip() for part in required(body, "wcId").split(",") if part.strip()]
+        ids = [part.strip() for part in body["wcId"].split(",") if part.strip()]
         if len(ids) > CONTACTS_PER_CALL:
             raise Refused(f"单次最多查询{CONTACTS_PER_CALL}个联系人")
         partial = self._faults.strike("partial_strangers", "/getContact") is not None
@@ -227,7 +231,7 @@ class ContactEndpoints:
     async def member_info(self, body: Body) -> Done:
         """One member of a room."""
         group = self._room(body)
-        wc_id = required(body, "userList")
+        wc_id = body["userList"]
         if wc_id not in group.members:
             raise Refused("获取群成员信息失败")
         return Done(data=[member_info(self._world, wc_id)])
@@ -250,7 +254,7 @@ class ContactEndpoints:
 
     def _room(self, body: Body) -> Group:
         account = logged_in(self._world, body)
-        group = self._world.groups.get(required(body, "chatRoomId"))
+        group = self._world.groups.get(body["chatRoomId"])
         if group is None or account.wc_id not in group.members:
             raise Refused("群不存在")
         return group

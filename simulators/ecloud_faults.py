@@ -8,6 +8,11 @@ LOGINS = ("/secondLogin", "/getIPadLoginInfo")
 MEDIA = ("/getMsgImg", "/getMsgFile", "/getMsgVoice", "/getMsgEmoji", "/getMsgVideoRes")
 CALLBACK = ("callback",)
 
+
+def _of_callbacks(explanation: str, unit: str = "") -> FaultKind:
+    return FaultKind(explanation=explanation, unit=unit, endpoints=CALLBACK)
+
+
 KINDS = {
     "slow": FaultKind(explanation="answer later", unit="seconds"),
     "http_401": FaultKind(explanation="HTTP 401, nothing done"),
@@ -69,63 +74,35 @@ KINDS = {
     "partial_strangers": FaultKind(
         explanation="/getContact shows strangers with few fields", endpoints=("/getContact",)
     ),
-    "duplicate": FaultKind(
-        explanation="callbacks come more than once, at the same time",
-        unit="further copies",
-        endpoints=CALLBACK,
+    "duplicate": _of_callbacks("callbacks come more than once, at the same time", "further copies"),
+    "reorder": _of_callbacks(
+        "callbacks come by chance up to the value later, in any order", "seconds"
     ),
-    "reorder": FaultKind(
-        explanation="callbacks come by chance up to the value later, in any order",
-        unit="seconds",
-        endpoints=CALLBACK,
+    "delay": _of_callbacks("callbacks come later, in order", "seconds"),
+    "retry": _of_callbacks(
+        "callbacks that were not taken, or not with 2xx, come again later", "further tries"
     ),
-    "delay": FaultKind(
-        explanation="callbacks come later, in order", unit="seconds", endpoints=CALLBACK
+    "drop": _of_callbacks("callbacks are lost"),
+    "mislabel": _of_callbacks(
+        "group messages come as 60001, the type of private texts",
+        "0 = the room in fromUser, 1 = fromGroup stays",
     ),
-    "retry": FaultKind(
-        explanation="callbacks that were not taken, or not with 2xx, come again later",
-        unit="further tries",
-        endpoints=CALLBACK,
+    "native_type": _of_callbacks(
+        "callbacks come in the older format: messageType is a small integer"
     ),
-    "drop": FaultKind(explanation="callbacks are lost", endpoints=CALLBACK),
-    "mislabel": FaultKind(
-        explanation="group messages come as 60001, the type of private texts",
-        unit="0 = the room in fromUser, 1 = fromGroup stays",
-        endpoints=CALLBACK,
+    "strings_as_numbers": _of_callbacks(
+        "messageType and all else that consists of digits are numbers"
     ),
-    "native_type": FaultKind(
-        explanation="callbacks come in the older format: messageType is a small integer",
-        endpoints=CALLBACK,
+    "no_atlist": _of_callbacks("atlist is missing"),
+    "odd_atlist": _of_callbacks("atlist has another shape", "0 = a text with commas, 1 = atList"),
+    "odd_room": _of_callbacks("fromGroup is spelt otherwise", "0 = @chatRoom, 1 = digits alone"),
+    "sender_prefix": _of_callbacks("the content of a group message begins with its sender"),
+    "no_self": _of_callbacks("self is missing"),
+    "no_new_msg_id": _of_callbacks("newMsgId says nothing", "0 = it is missing, 1 = it is 0"),
+    "ids_per_account": _of_callbacks(
+        "each account in a group gets a newMsgId of its own for one message"
     ),
-    "strings_as_numbers": FaultKind(
-        explanation="messageType and all else that consists of digits are numbers",
-        endpoints=CALLBACK,
-    ),
-    "no_atlist": FaultKind(explanation="atlist is missing", endpoints=CALLBACK),
-    "odd_atlist": FaultKind(
-        explanation="atlist has another shape",
-        unit="0 = a text with commas, 1 = atList",
-        endpoints=CALLBACK,
-    ),
-    "odd_room": FaultKind(
-        explanation="fromGroup is spelt otherwise",
-        unit="0 = @chatRoom, 1 = digits alone",
-        endpoints=CALLBACK,
-    ),
-    "sender_prefix": FaultKind(
-        explanation="the content of a group message begins with its sender", endpoints=CALLBACK
-    ),
-    "no_self": FaultKind(explanation="self is missing", endpoints=CALLBACK),
-    "no_new_msg_id": FaultKind(
-        explanation="newMsgId says nothing",
-        unit="0 = it is missing, 1 = it is 0",
-        endpoints=CALLBACK,
-    ),
-    "ids_per_account": FaultKind(
-        explanation="each account in a group gets a newMsgId of its own for one message",
-        endpoints=CALLBACK,
-    ),
-    "echo": FaultKind(explanation="own sends come back with self=true", endpoints=CALLBACK),
+    "echo": _of_callbacks("own sends come back with self=true"),
 }
 
 BEFORE_EFFECT = ("cut", "hang", "http_401", "http_429", "http_500", "http_503", "html")

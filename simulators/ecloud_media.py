@@ -120,8 +120,9 @@ class MediaEndpoints:
     async def voice(self, body: Body) -> Done:
         """As silk; by what the callback says beside its XML."""
         said = self._said(logged_in(self._world, body), body["msgId"])
-        named = {name: body[name] for name in ("length", "bufId", "fromUser")}
-        if named != {name: {**said.extra, "fromUser": said.person}.get(name) for name in named}:
+        told = {name: said.extra.get(name) for name in ("length", "bufId")}
+        told["fromUser"] = said.person
+        if any(body[name] != value for name, value in told.items()):
             raise Refused("系统失败,请重试")
         return self._where(said, "/getMsgVoice")
 
@@ -137,11 +138,10 @@ class MediaEndpoints:
         said = self._films.get(number)
         if said is None:
             raise Refused("系统失败,请重试")
-        if number not in self._ready or self._faults.strike("media_late", "/getMsgVideoRes"):
-            self._ready.add(number)
-            return Done(data={"id": number, "url": None, "type": RUNNING, "des": ""})
-        place = {"url": f"{self._server.url}{PLACE}{said.msg_id}", "type": READY, "des": ""}
-        return Done(data={"id": number, **place})
+        is_late = number not in self._ready or self._faults.strike("media_late", "/getMsgVideoRes")
+        self._ready.add(number)
+        url, state = (None, RUNNING) if is_late else (self._url(said), READY)
+        return Done(data={"id": number, "url": url, "type": state, "des": ""})
 
     def _found(self, body: Body, message_type: str) -> Said:
         """The message with this msgId and content; the sender may stand before it."""
@@ -153,10 +153,9 @@ class MediaEndpoints:
 
     def _said(self, account: Account, msg_id: int) -> Said:
         """What this account got under this number, in a group in which it is."""
+        number = self._world.first_msg_id(account, msg_id)
         for said in self._history:
-            if self._world.own_msg_id(account, said.msg_id) == msg_id and self._hears(
-                account, said
-            ):
+            if said.msg_id == number and self._hears(account, said):
                 return said
         raise Refused("系统失败,请重试")
 
@@ -167,7 +166,10 @@ class MediaEndpoints:
     def _where(self, said: Said, path: str) -> Done:
         if self._faults.strike("media_late", path):
             raise Refused("系统失败,请重试")
-        return Done(data={"url": self.place or f"{self._server.url}{PLACE}{said.msg_id}"})
+        return Done(data={"url": self._url(said)})
+
+    def _url(self, said: Said) -> str:
+        return self.place or f"{self._server.url}{PLACE}{said.msg_id}"
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """GET of the place; whoever knows it may have it."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in, required
+from simulators.ecloud_envelope import Body, Done, Endpoint, Refused, logged_in
 from simulators.ecloud_world import GROUP_SUFFIX, Account, Group, World
 from simulators.faults import FaultSwitches
 from simulators.recorder import KEEP
@@ -28,7 +28,7 @@ def _fetched(body: Body, name: str) -> str:
 
     The sentence of its refusal is not known.
     """
-    url = required(body, name)
+    url: str = body[name]
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme not in {"http", "https"} or not _is_public(host):
@@ -116,7 +116,7 @@ class Sends:
 
     async def text(self, body: Body) -> Done:
         """With `at`, the text must hold an @ and the name itself, or nobody is marked."""
-        content = required(body, "content")
+        content = body["content"]
         if len(content) > self.most_letters:
             raise Refused("发送失败，内容过长")
         at = tuple(part for part in str(body.get("at") or "").split(",") if part)
@@ -128,7 +128,6 @@ class Sends:
 
     async def file(self, body: Body) -> Done:
         """The path is an address, fileName the name shown."""
-        required(body, "fileName")
         return self._send(body, path="/sendFile", kind="file", content=_fetched(body, "path"))
 
     async def voice(self, body: Body) -> Done:
@@ -145,14 +144,12 @@ class Sends:
 
     async def link(self, body: Body) -> Done:
         """A page with a title, a description and a small picture."""
-        for name in ("title", "description"):
-            required(body, name)
         _fetched(body, "thumbUrl")
-        return self._send(body, path="/sendUrl", kind="link", content=required(body, "url"))
+        return self._send(body, path="/sendUrl", kind="link", content=body["url"])
 
     async def card(self, body: Body) -> Done:
         """The card of a person."""
-        person = required(body, "nameCardId")
+        person = body["nameCardId"]
         if person not in self._world.people:
             raise Refused("系统失败,请重试")
         return self._send(body, path="/sendNameCard", kind="card", content=person)
@@ -178,7 +175,7 @@ class Sends:
         self, body: Body, *, path: str, kind: str, content: str, at: tuple[str, ...] = ()
     ) -> Done:
         account = logged_in(self._world, body)
-        receiver = required(body, "wcId")
+        receiver = body["wcId"]
         self._check_receiver(account, receiver)
         self._throttle(account, path)
         msg_id, new_msg_id = self._world.new_ids()

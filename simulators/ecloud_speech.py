@@ -117,12 +117,7 @@ class Speech:
         speaker = self.find_member(room, person)
         at = list(mentions)
         if mention_bot:
-            bot = self._bot_of(room)
-            called = f"@{self._world.shown_name(room, bot.wc_id)}"
-            if called not in text:
-                text = f"{called}{MENTION_END}{text}"
-            if bot.wc_id not in at:
-                at.append(bot.wc_id)
+            text, at = self._called(room, text, at)
         if quote is not None:
             message_type, extra = QUOTATION, (extra or {}) | self._quoted(room, text, quote)
         msg_id, new_msg_id = self._world.new_ids()
@@ -151,6 +146,14 @@ class Speech:
         )
         self._post(said, room, self._world.accounts.values())
         return said
+
+    def _called(self, room: Group, text: str, at: list[str]) -> tuple[str, list[str]]:
+        """The text with the bot's name after an @, and whom it mentions, the bot among them."""
+        bot = self._bot_of(room)
+        called = f"@{self._world.shown_name(room, bot.wc_id)}"
+        if called not in text:
+            text = f"{called}{MENTION_END}{text}"
+        return text, at if bot.wc_id in at else [*at, bot.wc_id]
 
     def _quoted(self, room: Group, text: str, new_msg_id: int) -> dict[str, Any]:
         for one in self._sent:

@@ -133,7 +133,14 @@ class World:
 
     def own_msg_id(self, account: Account, msg_id: int) -> int:
         """The msgId under which this account got what the first one got under *msg_id*."""
-        return msg_id + self.place_of(account) * 1_000_000
+        return msg_id + self._shift_of(account)
+
+    def first_msg_id(self, account: Account, msg_id: int) -> int:
+        """The msgId under which the first one got what this account got under *msg_id*."""
+        return msg_id - self._shift_of(account)
+
+    def _shift_of(self, account: Account) -> int:
+        return self.place_of(account) * 1_000_000
 
     def first_account(self) -> Account:
         """The account meant when none is named."""

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from simulators.dify import DifySimulator
@@ -64,12 +63,6 @@ def with_alerts(bridge: Bridge, robots: Robots) -> Bridge:
     return bridge
 
 
-async def page(bridge: Bridge, path: str) -> str:
-    """A page as text."""
-    async with aiohttp.ClientSession() as http, http.get(bridge.url + path) as response:
-        return await response.text()
-
-
 async def cli(bridge: Bridge, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command beside the running bridge, with its settings."""
     return await asyncio.to_thread(
@@ -109,7 +102,7 @@ async def test_an_account_that_goes_offline_is_told_once_and_again_when_it_is_ba
     account.online = True
     await gateway.wait_for_sent(2, seconds=60)
     ended = await robots.until_notices(2, seconds=60)
-    metrics = await page(bridge, "/metrics")
+    metrics = await bridge.metrics()
     await bridge.stop()
 
     assert told == again == [("firing", key)]

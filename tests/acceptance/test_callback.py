@@ -86,8 +86,7 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
 
 async def counted(bridge: Bridge) -> dict[str, int]:
     """Callbacks by verdict, as ``/metrics`` has them."""
-    async with aiohttp.ClientSession() as http, http.get(bridge.url + "/metrics") as response:
-        lines = (await response.text()).splitlines()
+    lines = (await bridge.metrics()).splitlines()
     found = [line for line in lines if line.startswith("bridge_callbacks_total{")]
     return {line.split('"')[1]: int(float(line.rsplit(" ", 1)[1])) for line in found}
 

@@ -48,7 +48,7 @@ async def test_spans_of_a_message_are_one_trace_and_tell_nothing_of_people_or_wo
     await gateway.wait_for_sent(2)
     await collector.until(callback=2, queue__wait=2, dify__ask=2, ecloud__send=2)
     [one, two] = await bridge.rows("SELECT id FROM messages ORDER BY id")
-    metrics = await bridge_metrics(bridge)
+    metrics = await bridge.metrics()
     loaded = libraries(bridge)
     code = await bridge.stop()
 
@@ -73,14 +73,6 @@ async def test_spans_of_a_message_are_one_trace_and_tell_nothing_of_people_or_wo
     assert "upb" in loaded
     assert code == 0
     assert "trace.not_exported" not in bridge.log
-
-
-async def bridge_metrics(bridge: Bridge) -> str:
-    """What Prometheus would get."""
-    import aiohttp
-
-    async with aiohttp.ClientSession() as http, http.get(f"{bridge.url}/metrics") as response:
-        return await response.text()
 
 
 @ON_EMBEDDED
@@ -171,12 +163,14 @@ async def parts(
     """Three processes, one for each role, that tell their spans."""
     variables = {**peer_variables(gateway, dify), **collector.variables}
     found = [Bridge(stores, dict(variables), port=free_port()) for _ in range(3)]
-    for role, bridge in zip(("api", "worker", "sender"), found, strict=True):
-        await bridge.start("--role", role)
-    gateway.callback_url = found[0].callback_url
-    yield found
-    for bridge in found:
-        bridge.kill()
+    try:
+        for role, bridge in zip(("api", "worker", "sender"), found, strict=True):
+            await bridge.start("--role", role)
+        gateway.callback_url = found[0].callback_url
+        yield found
+    finally:
+        for bridge in found:
+            bridge.kill()
 
 
 @ON_SERVERS
@@ -214,7 +208,7 @@ async def test_a_collector_that_is_away_is_told_of_once_and_changes_nothing(
         gateway.say(GROUP, MING, f"第{number}问 [[text=答{number}]]")
     sent = await gateway.wait_for_sent(5)
     async with asyncio.timeout(30):
-        while 'bridge_spans_total{outcome="failed"} 0.0' in await bridge_metrics(bridge):
+        while 'bridge_spans_total{outcome="failed"} 0.0' in await bridge.metrics():
             await asyncio.sleep(0.05)
     gateway.say(GROUP, MING, "最后 [[text=最后]]")
     await gateway.wait_for_sent(6)

@@ -50,6 +50,11 @@ class Stage:
         """The playground's page."""
         return self.plan.address
 
+    @property
+    def console(self) -> str:
+        """The console's page."""
+        return self.address.replace("/playground/", "/console/")
+
     def start(self) -> None:
         """Start all three; returns when the bridge is ready."""
         self.start_gateway()

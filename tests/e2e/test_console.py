@@ -55,7 +55,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         stage.start()
         seed(folder / "bridge.db")
-        yield stage.address.replace("/playground/", "/console/")
+        yield stage.console
     finally:
         stage.stop()
 

@@ -21,6 +21,7 @@ from tests.e2e.pictures import PICTURES, is_small
 from tests.e2e.seed import HOSTILE, seed
 from tests.e2e.stage import ROOT, Stage
 from tests.e2e.visit import Visit
+from tests.fixtures.console import address_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,17 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 PASSWORD = "correct horse battery"
-#: What stands for the parameter of a path; ``{message}`` is one that failed.
-SAMPLES = {
-    "/messages/{id}": "/messages/{message}",
-    "/queues/{user}": "/queues/wxid_ming",
-    "/groups/{id}": "/groups/1",
-    "/pauses/{kind}": "/pauses/sending",
-    "/settings/edit/{name}": "/settings/edit/ecloud.send_gap",
-    "/settings/wizard/{step}": "/settings/wizard/dify",
-    "/settings/accounts/{entry}": "/settings/accounts/+",
-    "/settings/apps/{entry}": "/settings/apps/+",
-}
+#: Somebody of the busy hour.
+PERSON = "wxid_ming"
 #: No pages: files, parts of pages, a stream, and what only leads on; a replay and a refresh have tests of their own.
 NOT_LOOKED_AT = (
     "/login",
@@ -119,18 +111,15 @@ class Person:
 
 
 def paths_of(role: OperatorRole, message: int) -> list[str]:
-    """Every page that a role may see, below ``/console/`` (pure)."""
-    paths = [
-        SAMPLES.get(page.path, page.path).replace("{message}", str(message)).removeprefix("/")
+    """Every page that a role may see, below ``/console/``; *message* is one that failed (pure)."""
+    return [
+        address_of(page.path, message=message, person=PERSON).removeprefix("/")
         for page in PAGES
         if page.method == "GET"
         and page.path not in NOT_LOOKED_AT
         and isinstance(page.role, OperatorRole)
         and role.includes(page.role)
     ]
-    unknown = [path for path in paths if "{" in path]
-    assert unknown == [], "SAMPLES lacks what stands for the parameter"
-    return paths
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +129,7 @@ def shown(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iter
     stage = Stage(folder, CONSOLE_PASSWORD=PASSWORD)
     try:
         stage.start()
-        address = stage.address.replace("/playground/", "/console/")
-        shown = Shown(stage=stage, address=address, database=folder / "bridge.db")
+        shown = Shown(stage=stage, address=stage.console, database=folder / "bridge.db")
         admin = Person(chromium, shown, "admin")
         shown.findings += admin.login
         for path in EMPTY:

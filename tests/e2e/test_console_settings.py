@@ -40,11 +40,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.stop()
 
 
-def console_of(stage: Stage) -> str:
-    """Where its console is."""
-    return stage.address.replace("/playground/", "/console/")
-
-
 @pytest.fixture
 def visit(request: pytest.FixtureRequest, chromium: "Browser", bare: Stage) -> Iterator[Visit]:
     """A tab in which the administrator has just logged in; there was no trouble in it at the end."""
@@ -56,7 +51,7 @@ def visit(request: pytest.FixtureRequest, chromium: "Browser", bare: Stage) -> I
         color_scheme="dark" if colours == "dark" else "light",
     )
     visit = Visit(context.new_page())
-    visit.page.goto(console_of(bare))
+    visit.page.goto(bare.console)
     visit.page.fill("input[name=password]", PASSWORD)
     visit.page.get_by_role("button", name="登录").click()
     visit.page.locator("#main").wait_for()
@@ -86,7 +81,7 @@ def test_a_first_login_leads_to_the_wizard(visit: Visit, bare: Stage) -> None:
 def test_the_wizard_goes_from_the_gateway_to_the_groups(visit: Visit, bare: Stage) -> None:
     """Each step says what is wrong before anything is saved; the waiting line turns green by itself."""
     page, plan = visit.page, bare.plan
-    page.goto(f"{console_of(bare)}settings/wizard")
+    page.goto(f"{bare.console}settings/wizard")
     page.fill("[name='ecloud.base_url']", "http://127.0.0.1:1")
     page.fill("[name='ecloud.authorization']", plan.authorization)
     assert "请检查 ecloud.base_url" in try_out(visit)
@@ -121,13 +116,13 @@ def test_after_a_restart_the_bridge_answers_with_what_the_wizard_saved(
 ) -> None:
     """And nothing waits for a restart any more."""
     page = visit.page
-    page.goto(f"{console_of(bare)}settings/")
+    page.goto(f"{bare.console}settings/")
     page.locator(".restart-bar").wait_for()
     page.goto("about:blank")
     bare.stop_bridge()
     bare.start_bridge()
     status, health = bare.read("/api/v1/health")
-    page.goto(f"{console_of(bare)}settings/")
+    page.goto(f"{bare.console}settings/")
 
     assert page.locator(".restart-bar").count() == 0
     assert status == 200
@@ -138,7 +133,7 @@ def test_after_a_restart_the_bridge_answers_with_what_the_wizard_saved(
 def test_a_setting_is_found_changed_and_given_back(visit: Visit, bare: Stage) -> None:
     """A fixed one can only be read; a secret's field is empty."""
     page = visit.page
-    page.goto(f"{console_of(bare)}settings/?q=target_gap")
+    page.goto(f"{bare.console}settings/?q=target_gap")
     page.get_by_role("link", name="ecloud.target_gap").click()
     page.fill("[name=value]", "1.5")
     page.get_by_role("button", name="保存").click()
@@ -148,9 +143,9 @@ def test_a_setting_is_found_changed_and_given_back(visit: Visit, bare: Stage) ->
     page.get_by_role("button", name="还原").click()
     page.get_by_role("button", name="还原").wait_for(state="detached")
     assert page.locator(".facts dd").first.inner_text() == "2"
-    page.goto(f"{console_of(bare)}settings/edit/ecloud.send_gap")
+    page.goto(f"{bare.console}settings/edit/ecloud.send_gap")
     assert page.locator("[name=value]").count() == 0
-    page.goto(f"{console_of(bare)}settings/edit/dify.api_key")
+    page.goto(f"{bare.console}settings/edit/dify.api_key")
     assert page.locator("[name=value]").input_value() == ""
     assert not visit.overflows()
 
@@ -159,7 +154,7 @@ def test_a_setting_is_found_changed_and_given_back(visit: Visit, bare: Stage) ->
 def test_an_app_is_tested_added_and_taken_away(visit: Visit, bare: Stage) -> None:
     """The key that was typed is still there after the test."""
     page = visit.page
-    page.goto(f"{console_of(bare)}settings/apps")
+    page.goto(f"{bare.console}settings/apps")
     page.get_by_role("link", name="添加").click()
     page.fill("[name=name]", "second")
     page.fill("[name=base_url]", f"http://127.0.0.1:{bare.plan.dify}/v1")

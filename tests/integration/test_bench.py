@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.console.site import PAGES
+from bench.console import addresses
 from tests.fixtures import mariadb, redis_server
+from tests.fixtures.console import address_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +69,16 @@ def test_workers_at_a_small_dify_give_their_figures() -> None:
     assert 0 < figures["capacity_used"] <= 1
 
 
+def test_a_page_that_nothing_stands_for_is_not_left_out_of_the_measurement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is named instead."""
+    monkeypatch.setattr("tests.fixtures.console.PAGE_SAMPLES", {})
+
+    with pytest.raises(RuntimeError, match="parameter of /static/"):
+        addresses(1, 1)
+
+
 @pytest.mark.redis
 @pytest.mark.mysql
 def test_every_page_of_the_console_is_measured() -> None:
@@ -76,9 +88,14 @@ def test_every_page_of_the_console_is_measured() -> None:
     small = ["--messages", "2000", "--contacts", "100", "--groups", "5", "--waiting", "4"]
     done = bench("bench", "console", "--times", "1", *small)
 
+    pages = {page.path for page in PAGES if page.method == "GET"} - {"/events"}
     rows = re.findall(
         r"^\| `(/[^`]*)` (?:\| \d+ ){5}\| (?:未?达到) \| (\d*) \|$", done.stdout, re.MULTILINE
     )
     assert len(rows) > len([page for page in PAGES if page.method == "GET"]), done.stderr
+    plain = {
+        re.sub(r"(?<=/messages/)\d+", "1", address) for address, _ in rows if "?" not in address
+    }
+    assert plain == {address_of(page, message=1, person="wxid_0") for page in pages}
     assert {code for _, code in rows} <= {"", "303", "404"}
     assert f"{len(rows)} addresses" in done.stdout

@@ -13,8 +13,10 @@ import aiohttp
 import pytest
 from typing_extensions import override
 
-from app.console.gate import Anyone
+from app.console.entry_form import ACCOUNTS, APPS
+from app.console.gate import Anyone, Page
 from app.console.pages import events
+from app.console.pages.wizard import STEPS
 from app.console.site import PAGES
 from app.console.visit import SESSION_COOKIE
 from app.models.flow import WcId
@@ -54,7 +56,69 @@ ASKED = [
     "theme",
     "since",
     "until",
+    "show",
 ]
+#: Fields that a form may have, beside those that a setting or an entry of a list has.
+FIELDS = [
+    "name",
+    "password",
+    "old",
+    "new",
+    "again",
+    "next",
+    "typed",
+    "lease",
+    "trigger",
+    "prefixes",
+    "keywords",
+    "pattern",
+    "dify_app",
+    "cause",
+    "since",
+    "until",
+    "user",
+    "id",
+    "ask_again",
+    "line",
+    "anyway",
+    "resend_unknown",
+    "group",
+    "minutes",
+    "range",
+    "q",
+    "kind",
+    "operator",
+    "action",
+    "level",
+    "state",
+    "verdict",
+    "person",
+    "value",
+    "base_url",
+    *(name for kind in (ACCOUNTS, APPS) for name in (kind.secret, *kind.texts)),
+    *(name for kind in (ACCOUNTS, APPS) for name in (*kind.switches, *kind.choices)),
+    *(name for step in STEPS for name in step.names),
+]
+#: What else stands in a path, by its parameter: a switch, a setting of each shape, a step, an entry.
+PLACES = {
+    "{kind}": ("taking",),
+    "{name}": ("reply.max_length", "groups.prefixes", "dify.api_key", "groups.trigger"),
+    "{step}": (*(step.key for step in STEPS), "done"),
+    "{entry}": ("+", "other"),
+}
+#: One further login and one further app; nobody is at home anywhere.
+CONFIG = {
+    "ecloud": {
+        "base_url": "http://127.0.0.1:9",
+        "authorization": "one",
+        "accounts": [{"name": "other", "base_url": "http://127.0.0.1:9", "authorization": "two"}],
+    },
+    "dify": {
+        "base_url": "http://127.0.0.1:9/v1",
+        "api_key": "one",
+        "apps": [{"name": "other", "base_url": "http://127.0.0.1:9/v1", "api_key": "two"}],
+    },
+}
 
 
 class Parsed(HTMLParser):
@@ -134,6 +198,12 @@ async def fill(site: Site) -> dict[str, int]:
     return {"message": one, "answered": answered}
 
 
+def places(page: Page) -> tuple[str, ...]:
+    """What may stand in the path of a page, beside ids and wcIds (pure)."""
+    parameter = re.search(r"{[^}]+}", page.path)
+    return PLACES.get(parameter[0], ()) if parameter else ()
+
+
 def addresses(ids: dict[str, int]) -> list[str]:
     """Every page that is read: plain, and with something hostile wherever it may be asked (pure)."""
     hostile = quote(HOSTILE, safe="")
@@ -141,7 +211,7 @@ def addresses(ids: dict[str, int]) -> list[str]:
     for page in PAGES:
         if page.method == "POST" or page.path in ("/events", "/static/{name}"):
             continue
-        for value in (ids["message"], ids["answered"], 1, "wxid_waits", hostile):
+        for value in (ids["message"], ids["answered"], 1, "wxid_waits", hostile, *places(page)):
             path = "/console" + re.sub(r"{[^}]+}", str(value), page.path)
             found += [path, *(f"{path}?{name}={hostile}" for name in ASKED)]
     return list(dict.fromkeys(found))
@@ -150,7 +220,7 @@ def addresses(ids: dict[str, int]) -> list[str]:
 @INSIDE_EMBEDDED
 async def test_nothing_hostile_becomes_part_of_any_page(console: StartConsole) -> None:
     """Names, texts, answers, errors, rules, deeds, the log, and whatever stands in an address."""
-    async with console() as site:
+    async with console(config=CONFIG) as site:
         ids = await fill(site)
         browser = await site.operator()
         shown = 0
@@ -169,38 +239,16 @@ async def test_nothing_hostile_becomes_part_of_any_page(console: StartConsole) -
 @INSIDE_EMBEDDED
 async def test_nothing_hostile_in_a_form_becomes_part_of_the_answer(console: StartConsole) -> None:
     """Also where the form is refused, and what was typed is shown again."""
-    async with console() as site:
+    async with console(config=CONFIG) as site:
         ids = await fill(site)
         browser = await site.operator()
         token = (await browser.get("/console/password")).token
-        fields = [
-            "name",
-            "password",
-            "old",
-            "new",
-            "again",
-            "next",
-            "typed",
-            "lease",
-            "trigger",
-            "prefixes",
-            "keywords",
-            "pattern",
-            "dify_app",
-            "cause",
-            "since",
-            "until",
-            "user",
-            "id",
-            "ask_again",
-            "line",
-        ]
         for page in PAGES:
             if page.method != "POST" or page.path == "/logout":
                 continue
-            for value in (ids["message"], 1, "wxid_waits"):
+            for value in (ids["message"], 1, "wxid_waits", *places(page)):
                 path = "/console" + re.sub(r"{[^}]+}", str(value), page.path)
-                answer = await browser.post(path, token=token, **dict.fromkeys(fields, HOSTILE))
+                answer = await browser.post(path, token=token, **dict.fromkeys(FIELDS, HOSTILE))
                 assert answer.status < HTTPStatus.INTERNAL_SERVER_ERROR, (path, answer.text)
                 if answer.headers.get("Content-Type", "text/html").startswith("text/html"):
                     assert Parsed(answer.text).evils == [], path

@@ -51,13 +51,6 @@ async def end(bridge: Inside, kind: PauseKind, subject: str = "") -> None:
     assert await PauseTable(bridge.runtime.store).end(kind, subject, by=BY)
 
 
-async def until_parked(bridge: Inside, users: int) -> None:
-    """Wait until so many users are parked."""
-    async with asyncio.timeout(30):
-        while (await bridge.runtime.queue.figures()).parked_users < users:
-            await asyncio.sleep(LOOK_SECONDS)
-
-
 async def test_while_sending_is_paused_nobody_is_asked_and_afterwards_all_goes_out_in_order(
     inside: StartInside, gateway: EcloudSimulator, dify: DifySimulator
 ) -> None:
@@ -69,7 +62,7 @@ async def test_while_sending_is_paused_nobody_is_asked_and_afterwards_all_goes_o
         await bridge.hear("一 [[text=甲]]")
         await bridge.hear("二 [[text=乙]]")
         await bridge.hear("三 [[text=丙]]", person="小红")
-        await until_parked(bridge, 2)
+        await bridge.until_parked(2)
         asked = len(dify.questions())
         waiting = await bridge.rows("SELECT attempts, state FROM messages")
         await end(bridge, SENDING)
@@ -140,7 +133,7 @@ async def test_one_person_waits_and_the_others_are_answered(
         await bridge.hear("一 [[text=甲]]")
         await bridge.hear("二 [[text=乙]]", person="小红")
         others = await bridge.until_settled(1)
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         parked = await bridge.runtime.queue.parked_peers()
         await end(bridge, USER, ming)
         settled = await bridge.until_settled(2)
@@ -204,7 +197,7 @@ async def test_time_in_a_pause_makes_no_message_too_old_for_an_outage(
     async with inside(**limits) as bridge:
         await begin(bridge, SENDING)
         await bridge.hear("一 [[text=甲]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         # As if all of this had begun a hundred seconds ago.
         then = (utc_now() - timedelta(seconds=100)).replace(tzinfo=None)
         await bridge.execute("UPDATE messages SET replayed_at = :then", then=then)

@@ -1,6 +1,5 @@
 """The answer loop while Dify or an account is down: who waits, who probes, who is given up."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -30,13 +29,6 @@ def queries(dify: DifySimulator) -> list[str]:
     return [str(record.facts.get("query", "?")).split()[0] for record in dify.questions()]
 
 
-async def until_parked(bridge: Inside, users: int) -> None:
-    """Wait until so many users are parked."""
-    async with asyncio.timeout(30):
-        while (await bridge.runtime.queue.figures()).parked_users < users:
-            await asyncio.sleep(0.01)
-
-
 def bot_of(gateway: EcloudSimulator) -> WcId:
     """The account of the gateway's world."""
     return WcId(next(iter(gateway.world.accounts)))
@@ -56,7 +48,7 @@ async def test_an_outage_costs_no_attempt_and_buries_nothing(
     async with inside(**NO_RETRY) as bridge:
         await bridge.hear("一 [[text=甲]]")
         await bridge.hear("二 [[text=乙]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         asked = len(dify.questions())
         await dify.recorder.until(lambda: len(dify.questions()) >= asked + 2)
         waiting = await bridge.rows("SELECT state, attempts FROM messages ORDER BY id")
@@ -76,7 +68,7 @@ async def test_a_message_that_makes_dify_fail_does_not_keep_others_from_being_an
     """It opened the breaker; the next probe is somebody else's, and then it is to blame."""
     async with inside(**NO_RETRY) as bridge:
         await bridge.hear("毒 [[fail=500]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         await bridge.hear("二 [[text=好]]", person="小红")
         messages = await bridge.until_settled(2)
 
@@ -118,7 +110,7 @@ async def test_a_probe_that_dify_rejects_closes_the_breaker(
     dify.faults.set("down", times=10_000)
     async with inside(**NO_RETRY) as bridge:
         await bridge.hear("错 [[fail=400]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         dify.faults.clear()
         [message] = await bridge.until_settled(1)
 
@@ -134,7 +126,7 @@ async def test_users_of_an_account_that_cannot_send_are_parked_and_dify_is_not_a
         peer = account_peer(bot_of(gateway))
         await bridge.runtime.breakers.open_for(peer, 60, "ecloud_unavailable")
         await bridge.hear("一 [[text=好]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         [row] = await bridge.rows("SELECT state, attempts, crashes FROM messages")
 
         assert await bridge.runtime.queue.parked_peers() == {peer: 1}
@@ -163,7 +155,7 @@ async def test_who_was_left_parked_behind_a_closed_breaker_goes_on(
     dify.faults.set("down", times=10_000)
     async with inside(**NO_RETRY) as bridge:
         await bridge.hear("一 [[text=好]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         dify.faults.clear()
         await bridge.runtime.redis.delete("ecloud:breaker:dify:default")
         await bridge.until_settled(1)
@@ -222,7 +214,7 @@ async def test_a_stop_leaves_the_probe_to_somebody_else(
     dify.faults.set("down", times=10_000)
     async with inside(**NO_RETRY) as bridge:
         await bridge.hear("一 [[wait=30]]")
-        await until_parked(bridge, 1)
+        await bridge.until_parked(1)
         dify.faults.clear()
         await dify.recorder.until(lambda: "一" in queries(dify))
         assert await bridge.runtime.redis.hget("ecloud:breaker:dify:default", "probe")

@@ -190,15 +190,18 @@ async def test_callback_that_took_too_long_comes_again_if_switched_on() -> None:
 
 
 @pytest.mark.parametrize("path", ["/secondLogin", "/getIPadLoginInfo"])
-async def test_login_can_bring_the_last_messages_again_under_its_wid(path: str) -> None:
-    """The same newMsgIds; only as many as told, and only if it is switched on."""
+@pytest.mark.parametrize("is_alone", [False, True], ids=["all logins", "this one"])
+async def test_login_can_bring_the_last_messages_again_under_its_wid(
+    path: str, is_alone: bool
+) -> None:
+    """The same newMsgIds; only as many as told, and only if it is switched on, also for this path alone."""
     async with calling() as caller:
         for word in "甲乙丙":
             caller.gateway.say(GROUP, MING, word)
         await caller.call("/secondLogin", wcId=BOT)
         await caller.gateway.courier.idle()
         quiet = len(caller.receiver.bodies)
-        caller.gateway.faults.set("replay", 2)
+        caller.gateway.faults.set("replay", 2, endpoints=[path] if is_alone else ())
         body = {"wcId": BOT}
         if path != "/secondLogin":
             code = await caller.call("/iPadLogin", wcId=BOT)
@@ -360,6 +363,18 @@ async def test_accounts_can_get_server_ids_of_their_own(own: bool) -> None:
     assert (len(ids), len(set(ids))) == (4, 2 if own else 1)
 
 
+async def test_a_film_too_is_where_the_gateway_says_that_its_files_are() -> None:
+    """At its second look, as everything that is kept."""
+    async with calling() as caller:
+        said = caller.gateway.acts.send(GROUP, MING, "video")
+        caller.gateway.media.place = FILE
+        body = {"wId": caller.w_id, "msgId": said.msg_id, "content": said.text}
+        film = (await caller.call("/asynGetMsgVideo", **body))["data"]["id"]
+        looks = [(await caller.call("/getMsgVideoRes", id=film))["data"] for _ in range(2)]
+
+    assert [one["url"] for one in looks] == [None, FILE]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "code"),
     [
@@ -398,7 +413,6 @@ async def test_throttle_counts_each_account_by_itself_within_its_last_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The other account may still send, and the first one as soon as the minute is over."""
-    monkeypatch.setattr("simulators.ecloud_sends.MINUTE", 0.4)
     world = World.crowd(groups=1, people=1, accounts=2)
     [room], (one, two) = world.groups, world.accounts.values()
     async with calling(world=world) as caller:
@@ -408,7 +422,8 @@ async def test_throttle_counts_each_account_by_itself_within_its_last_minute(
             (await caller.call("/sendText", wId=account.w_id, **to))["code"]
             for account in (one, one, two)
         ]
-        await asyncio.sleep(0.5)
+        monkeypatch.setattr("simulators.ecloud_sends.MINUTE", 0.05)
+        await asyncio.sleep(0.1)
         later = await caller.call("/sendText", wId=one.w_id, **to)
 
     assert (codes, later["code"]) == (["1000", "1001", "1000"], "1000")
