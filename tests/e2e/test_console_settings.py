@@ -111,11 +111,26 @@ def test_the_wizard_goes_from_the_gateway_to_the_groups(visit: Visit, bare: Stag
     assert plan.authorization not in page.content()
 
 
+def connect(visit: Visit, bare: Stage) -> None:
+    """Save both peers, whatever was saved before."""
+    page, plan = visit.page, bare.plan
+    page.goto(f"{bare.console}settings/wizard/gateway")
+    page.fill("[name='ecloud.base_url']", f"http://127.0.0.1:{plan.gateway}")
+    page.fill("[name='ecloud.authorization']", plan.authorization)
+    page.get_by_role("button", name="下一步").click()
+    page.wait_for_url("**/wizard/dify*")
+    page.fill("[name='dify.base_url']", f"http://127.0.0.1:{plan.dify}/v1")
+    page.fill("[name='dify.api_key']", plan.api_key)
+    page.get_by_role("button", name="下一步").click()
+    page.wait_for_url("**/wizard/callback*")
+
+
 def test_after_a_restart_the_bridge_answers_with_what_the_wizard_saved(
     visit: Visit, bare: Stage
 ) -> None:
     """And nothing waits for a restart any more."""
     page = visit.page
+    connect(visit, bare)
     page.goto(f"{bare.console}settings/")
     page.locator(".restart-bar").wait_for()
     page.goto("about:blank")
